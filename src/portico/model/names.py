@@ -1,0 +1,69 @@
+"""Host names as endpoints use them: validation (RFC 1123), wildcards, random names."""
+
+import re
+import secrets
+from typing import Final
+
+from portico.model.errors import URL_INVALID, PorticoError
+
+_LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+MAX_HOST_LENGTH: Final = 253
+
+_FIRST: Final = (
+    "amber", "autumn", "bold", "brave", "bright", "calm", "clear", "cool", "crisp", "dawn", "deep", "eager", "early",
+    "fair", "fresh", "gentle", "glad", "golden", "grand", "green", "hazel", "ivory", "jade", "keen", "kind", "lively",
+    "lucky", "lunar", "mellow", "merry", "mild", "misty", "noble", "north", "olive", "open", "pale", "plain", "proud",
+    "quick", "quiet", "rapid", "royal", "ruby", "silent", "silver", "smooth", "solar", "sunny", "swift", "tidy", "vivid",
+    "warm", "wide", "wild", "wise", "young", "zesty",
+)  # fmt: skip
+_SECOND: Final = (
+    "arch", "atrium", "bay", "beacon", "bridge", "brook", "canyon", "cedar", "cliff", "cloud", "coast", "column", "comet",
+    "cove", "crane", "creek", "delta", "dune", "falcon", "fern", "field", "fjord", "forest", "garden", "gate", "glade",
+    "grove", "harbor", "heron", "hill", "island", "lagoon", "lake", "lark", "maple", "marsh", "meadow", "mesa", "moon",
+    "moss", "ocean", "orchard", "otter", "palm", "pier", "pine", "plaza", "pond", "porch", "prairie", "reef", "ridge",
+    "river", "robin", "shore", "spring", "stone", "summit", "terrace", "tide", "tower", "valley", "willow", "wren",
+)  # fmt: skip
+
+
+def normalize_host(host: str) -> str:
+    """The one spelling of a host name: lower case, IDNA for other scripts, no trailing dot; `*.` may lead.
+
+    Raises PorticoError(URL_INVALID) for what no DNS name can be.
+    """
+    name = host.strip().rstrip(".").lower()
+    wildcard, bare = (True, name[2:]) if name.startswith("*.") else (False, name)
+    if not bare.isascii():
+        try:
+            bare = bare.encode("idna").decode("ascii")
+        except UnicodeError as error:
+            raise PorticoError(URL_INVALID, f"{host!r} is not a host name: {error}") from None
+    labels = bare.split(".")
+    if len(bare) > MAX_HOST_LENGTH or not all(_LABEL.fullmatch(label) for label in labels):
+        raise PorticoError(
+            URL_INVALID,
+            f"{host!r} is not a host name",
+            fix="Use letters, digits and hyphens, with dots between labels.",
+        )
+    return f"*.{bare}" if wildcard else bare
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether `host` stands for every name below it."""
+    return host.startswith("*.")
+
+
+def covers(pattern: str, host: str) -> bool:
+    """Whether `pattern` (a name, or `*.` and a name) answers for `host`; a wildcard covers any depth, not its own base."""
+    return host.endswith(pattern[1:]) and host != pattern if is_wildcard(pattern) else pattern == host
+
+
+def wildcard_candidates(host: str) -> list[str]:
+    """The wildcards that cover `host`, most specific first: a.b.c → *.b.c, *.c."""
+    labels = host.split(".")
+    return ["*." + ".".join(labels[start:]) for start in range(1, len(labels))]
+
+
+def random_name(domain: str) -> str:
+    """A new name under `domain`, two words and four characters: about 3.8 billion of them, so a collision is a retry."""
+    tail = "".join(secrets.choice("abcdefghijkmnpqrstuvwxyz23456789") for _ in range(4))
+    return f"{secrets.choice(_FIRST)}-{secrets.choice(_SECOND)}-{tail}.{domain}"

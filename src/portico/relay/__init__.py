@@ -1,0 +1,1 @@
+"""Agent sessions and their streams become Unix sockets that Envoy uses as addresses."""

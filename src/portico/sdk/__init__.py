@@ -1,0 +1,1 @@
+"""The face of the package: forward, listen, connect and their like."""

@@ -1,0 +1,1 @@
+"""What an edge remembers: tables, migrations, one repository per aggregate."""

@@ -1,0 +1,1 @@
+"""Pure: model values become Envoy resources, one file per concern."""
