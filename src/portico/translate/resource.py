@@ -23,7 +23,7 @@ class ResourceKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """An Envoy resource: `body` in proto-JSON names, messages inside an `Any` with `"@type"`. Never changed once made."""
+    """An Envoy resource: `body` in proto-JSON names, messages inside an `Any` with `"@type"`."""
 
     type_url: str
     name: str
