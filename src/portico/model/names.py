@@ -57,10 +57,10 @@ def covers(pattern: str, host: str) -> bool:
     return host.endswith(pattern[1:]) and host != pattern if is_wildcard(pattern) else pattern == host
 
 
-def wildcard_candidates(host: str) -> list[str]:
-    """The wildcards that cover `host`, most specific first: a.b.c → *.b.c, *.c."""
-    labels = host.split(".")
-    return ["*." + ".".join(labels[start:]) for start in range(1, len(labels))]
+def candidates(host: str) -> list[str]:
+    """What may answer for `host`, most specific first: a.b.c → a.b.c, *.b.c, *.c."""
+    labels = host.removeprefix("*.").split(".")
+    return [host, *("*." + ".".join(labels[start:]) for start in range(1, len(labels)))]
 
 
 def random_name(domain: str) -> str:

@@ -1,0 +1,31 @@
+"""What any door asks the registry for: one immutable value, whatever language it was asked in."""
+
+from dataclasses import dataclass, field
+
+from portico.model.endpoint import EdgeTls, Scheme
+
+
+@dataclass(frozen=True, slots=True)
+class BindRequest:
+    """An endpoint that a session wants to serve, before a name or a port is chosen for it."""
+
+    scheme: Scheme | None
+    """None for a labelled bind: the endpoints with these labels decide."""
+    host: str | None = None
+    """A name, a wildcard, one label (which then stands under the edge's domain), or None for a random name."""
+    port: int | None = None
+    """For tcp: the asked-for port, or None for the next free one. Otherwise the scheme's listener decides."""
+    labels: dict[str, str] = field(default_factory=dict)
+    tls: EdgeTls | None = None
+    upstream_http: int = 1
+    proxy_protocol: int = 0
+    host_header: str | None = None
+    pooling: bool = False
+    name: str = ""
+    description: str = ""
+    metadata: str = ""
+    forwards_to: str = ""
+    bind_id: str = ""
+    """On a re-bind: the id that the agent goes on using."""
+    token: str = ""
+    """On a re-bind: what proves that the id is the agent's own."""

@@ -1,0 +1,308 @@
+"""The live sessions, binds and endpoints of an edge node, and the rules by which names are given out.
+
+Pure: no input or output, time is an argument, so the rules are tested as plain values. Each change returns the URLs
+whose endpoint changed; the publisher then asks `endpoint(url)` what to tell Envoy.
+"""
+
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from portico.edge.bind_request import BindRequest
+from portico.edge.naming import Naming
+from portico.model.endpoint import Address, EdgeTls, Endpoint, EndpointUrl, Scheme
+from portico.model.errors import (
+    ALREADY_ONLINE,
+    BIND_INVALID,
+    DOMAIN_RESERVED,
+    LABELS_UNKNOWN,
+    TOO_MANY_ENDPOINTS,
+    TOO_MANY_SESSIONS,
+    PorticoError,
+)
+from portico.model.names import candidates
+
+HOLD_SECONDS: Final = 60.0
+"""How long a name stays kept for the agent whose session was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who stands behind an authtoken, and what it may do."""
+
+    name: str
+    max_sessions: int
+    max_endpoints: int
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One authenticated agent connection."""
+
+    id: str
+    relay: str
+    client_id: str
+    leg: int
+    owner: Owner
+    remote: str
+    user_agent: str = ""
+    metadata: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveBind:
+    """One address of one endpoint, given by one session."""
+
+    id: str
+    token: str
+    session: str
+    address: str
+    url: EndpointUrl
+    request: BindRequest
+
+
+@dataclass(slots=True)
+class _Pool:
+    """All live binds of one URL."""
+
+    binds: dict[str, LiveBind] = field(default_factory=dict)
+
+    @property
+    def first(self) -> LiveBind:
+        return next(iter(self.binds.values()))
+
+
+class Registry:
+    """Everything that is live on one node."""
+
+    def __init__(
+        self,
+        naming: Naming,
+        reserved: Iterable[tuple[str, str]] = (),
+        labelled: Iterable[tuple[EndpointUrl, dict[str, str]]] = (),
+    ) -> None:
+        """`reserved`: (domain or wildcard, owner's name); `labelled`: endpoints that labelled tunnels serve."""
+        self._naming = naming
+        self._reserved = dict(reserved)
+        self._labelled = list(labelled)
+        self._sessions: dict[str, Session] = {}
+        self._by_agent: dict[tuple[str, int], str] = {}
+        self._binds: dict[str, dict[str, LiveBind]] = {}
+        self._pools: dict[EndpointUrl, _Pool] = {}
+        self._places: dict[str, set[EndpointUrl]] = {}
+        self._holds: dict[EndpointUrl, tuple[str, float]] = {}
+        self._session_counts: Counter[str] = Counter()
+        self._bind_counts: Counter[str] = Counter()
+
+    # Sessions
+
+    def session(self, session_id: str) -> Session | None:
+        """The live session of that id."""
+        return self._sessions.get(session_id)
+
+    @property
+    def sessions(self) -> Iterator[Session]:
+        """All live sessions."""
+        return iter(self._sessions.values())
+
+    def predecessor(self, client_id: str, leg: int) -> Session | None:
+        """The session that a returning agent takes the place of."""
+        known = self._by_agent.get((client_id, leg))
+        return self._sessions.get(known) if known else None
+
+    def add_session(self, session: Session) -> None:
+        """Admit a session. Raises PorticoError(TOO_MANY_SESSIONS)."""
+        mine = self._session_counts[session.owner.name]
+        if mine >= session.owner.max_sessions:
+            raise PorticoError(TOO_MANY_SESSIONS, f"{session.owner.name} has {mine} sessions, which is its limit")
+        self._admit(session)
+
+    def end_session(self, session_id: str, now: float) -> list[EndpointUrl]:
+        """Forget a session with its binds; its names stay kept for its agent for a while. Idempotent."""
+        session = self._sessions.pop(session_id, None)
+        if session is None:
+            return []
+        self._session_counts[session.owner.name] -= 1
+        if self._by_agent.get((session.client_id, session.leg)) == session_id:
+            del self._by_agent[session.client_id, session.leg]
+        changed = []
+        for bind in self._binds.pop(session_id).values():
+            self._leave(bind, session.owner)
+            self._holds.pop(bind.url, None)
+            self._holds[bind.url] = (session.client_id, now + HOLD_SECONDS)
+            changed.append(bind.url)
+        return changed
+
+    # Binds
+
+    def bind(self, session_id: str, request: BindRequest, address: str, now: float) -> LiveBind:
+        """Give `request` its URL and make it live. Raises PorticoError with the rule that forbids it."""
+        session = self._sessions[session_id]
+        mine = self._binds[session_id]
+        self._expire_holds(now)
+        if self._bind_counts[session.owner.name] >= session.owner.max_endpoints:
+            raise PorticoError(
+                TOO_MANY_ENDPOINTS,
+                f"{session.owner.name} has {session.owner.max_endpoints} endpoints online, which is its limit",
+            )
+        url = self._url_for(session, request)
+        self._check_pool(url, request)
+        bind_id = request.bind_id or secrets.token_hex(8)
+        if (old := mine.pop(bind_id, None)) is not None:
+            self._leave(old, session.owner)
+        bind = LiveBind(bind_id, request.token or secrets.token_hex(16), session_id, address, url, request)
+        mine[bind_id] = bind
+        self._join(bind, session.owner)
+        return bind
+
+    def restore(self, session: Session, binds: Iterable[LiveBind]) -> list[EndpointUrl]:
+        """Take back, from a relay, what an earlier control process had admitted."""
+        self._admit(session)
+        for bind in binds:
+            self._binds[session.id][bind.id] = bind
+            self._join(bind, session.owner)
+        return [bind.url for bind in self._binds[session.id].values()]
+
+    def unbind(self, session_id: str, bind_id: str) -> EndpointUrl | None:
+        """End one bind. Idempotent: agents ask two or three times."""
+        bind = self._binds.get(session_id, {}).pop(bind_id, None)
+        if bind is None:
+            return None
+        self._leave(bind, self._sessions[session_id].owner)
+        return bind.url
+
+    def patch(self, session_id: str, bind_id: str, *, description: str | None, pooling: bool | None) -> LiveBind:
+        """Change what an agent may change of a live bind. Raises PorticoError(BIND_INVALID) for an unknown one."""
+        bind = self.find_bind(session_id, bind_id)
+        if bind is None:
+            raise PorticoError(BIND_INVALID, f"this session has no endpoint {bind_id!r}")
+        request = bind.request
+        if description is not None:
+            request = replace(request, description=description)
+        if pooling is not None:
+            request = replace(request, pooling=pooling)
+        patched = replace(bind, request=request)
+        self._binds[session_id][bind_id] = patched
+        self._pools[bind.url].binds[patched.address] = patched
+        return patched
+
+    def find_bind(self, session_id: str, bind_id: str) -> LiveBind | None:
+        """The live bind that an agent means."""
+        return self._binds.get(session_id, {}).get(bind_id)
+
+    # Endpoints
+
+    @property
+    def urls(self) -> Iterator[EndpointUrl]:
+        """The URLs that are served now."""
+        return iter(self._pools)
+
+    def serves(self, host: str) -> bool:
+        """Whether some live endpoint, wildcard or reserved domain answers for `host`."""
+        return any(name in self._places or name in self._reserved for name in candidates(host))
+
+    def endpoint(self, url: EndpointUrl) -> Endpoint | None:
+        """What Envoy is to know of `url`: None where nothing serves it."""
+        pool = self._pools.get(url)
+        if pool is None:
+            return None
+        request = pool.first.request
+        return Endpoint(
+            url=url,
+            addresses=tuple(sorted(Address(bind.address) for bind in pool.binds.values())),
+            tls=(request.tls or EdgeTls()) if url.scheme is Scheme.HTTPS else request.tls,
+            upstream_http=request.upstream_http,
+            proxy_protocol=request.proxy_protocol > 0,
+            host_header=request.host_header,
+        )
+
+    # The rules
+
+    def _url_for(self, session: Session, request: BindRequest) -> EndpointUrl:
+        if request.scheme is None:
+            url = self._labelled_url(request.labels)
+        elif request.scheme is Scheme.TCP:
+            url = self._naming.tcp(request.host, request.port, self._taken)
+        elif request.host is None:
+            url = self._naming.random(request.scheme, self._taken)
+        else:
+            url = self._naming.named(request.scheme, request.host)
+        self._check_reserved(session, url)
+        held_by = self._holds.get(url)
+        if held_by is not None and held_by[0] != session.client_id:
+            raise PorticoError(ALREADY_ONLINE, f"{url} is kept for an agent that lost its connection just now")
+        self._holds.pop(url, None)
+        return url
+
+    def _labelled_url(self, labels: dict[str, str]) -> EndpointUrl:
+        for url, wanted in self._labelled:
+            if wanted.items() <= labels.items():
+                return url
+        text = ", ".join(f"{key}={value}" for key, value in sorted(labels.items()))
+        raise PorticoError(LABELS_UNKNOWN, f"no endpoint of this edge has the labels {text or '(none)'}")
+
+    def _check_reserved(self, session: Session, url: EndpointUrl) -> None:
+        owner = next((self._reserved[name] for name in candidates(url.host) if name in self._reserved), None)
+        if owner is not None and owner != session.owner.name:
+            raise PorticoError(DOMAIN_RESERVED, f"{url.host} is reserved for somebody else")
+
+    def _check_pool(self, url: EndpointUrl, request: BindRequest) -> None:
+        rival = self._rival(url)
+        if rival is not None:
+            raise PorticoError(ALREADY_ONLINE, f"{rival} is online and takes the same name")
+        pool = self._pools.get(url)
+        if pool is None or {bind.id for bind in pool.binds.values()} == {request.bind_id}:
+            return
+        first = pool.first.request
+        both_pooled = first.pooling and request.pooling
+        if not both_pooled and request.scheme is not None:
+            raise PorticoError(ALREADY_ONLINE, f"{url} is already online")
+        for option in ("tls", "upstream_http", "host_header"):
+            if getattr(first, option) != getattr(request, option):
+                raise PorticoError(BIND_INVALID, f"the pool of {url} has another {option}; all its members must agree")
+        if (first.proxy_protocol > 0) != (request.proxy_protocol > 0):
+            raise PorticoError(BIND_INVALID, f"the members of the pool of {url} must agree on the PROXY protocol")
+
+    def _rival(self, url: EndpointUrl) -> EndpointUrl | None:
+        """Another URL in the same place: https beside tls, or one tcp port under two names."""
+        return next(
+            (other for other in self._places.get(_place(url), ()) if other.port == url.port and other != url), None
+        )
+
+    def _taken(self, url: EndpointUrl) -> bool:
+        return url in self._pools or url in self._holds or self._rival(url) is not None
+
+    def _expire_holds(self, now: float) -> None:
+        # All holds last equally long, so the dict is in the order of their ends.
+        while self._holds and next(iter(self._holds.values()))[1] <= now:
+            del self._holds[next(iter(self._holds))]
+
+    def _admit(self, session: Session) -> None:
+        self._sessions[session.id] = session
+        self._session_counts[session.owner.name] += 1
+        self._by_agent[session.client_id, session.leg] = session.id
+        self._binds[session.id] = {}
+
+    def _join(self, bind: LiveBind, owner: Owner) -> None:
+        self._bind_counts[owner.name] += 1
+        self._pools.setdefault(bind.url, _Pool()).binds[bind.address] = bind
+        self._places.setdefault(_place(bind.url), set()).add(bind.url)
+
+    def _leave(self, bind: LiveBind, owner: Owner) -> None:
+        self._bind_counts[owner.name] -= 1
+        pool = self._pools[bind.url]
+        del pool.binds[bind.address]
+        if pool.binds:
+            return
+        del self._pools[bind.url]
+        place = self._places[_place(bind.url)]
+        place.discard(bind.url)
+        if not place:
+            del self._places[_place(bind.url)]
+
+
+def _place(url: EndpointUrl) -> str:
+    """What at most one URL may hold on one port: a host name, or for tcp the port itself, under whatever name."""
+    return f"tcp:{url.port}" if url.scheme is Scheme.TCP else url.host
