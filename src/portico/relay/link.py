@@ -6,9 +6,15 @@ command at any time. A relay decides nothing: it hands the agent's JSON on and d
 `lease` values that control gave it and returns them in `Hello`, so that a restarted control knows all that is live.
 """
 
+import struct
+from typing import Final, Generic, TypeVar
+
 import msgspec
 
 type_field = "type"
+MAX_MESSAGE: Final = 64 << 20
+"""Bytes of one message: a Hello of 10,000 binds with their leases stays far below it."""
+_LENGTH: Final = struct.Struct(">I")
 
 
 class SessionLease(msgspec.Struct, kw_only=True):
@@ -166,3 +172,47 @@ class Drain(msgspec.Struct, tag="drain", tag_field=type_field):
 
 FromRelay = Hello | Authenticate | Bind | Unbind | Patch | ServerInfo | SessionEnded | Figures | AgentAnswer
 FromControl = Reply | CloseSession | StopBind | AgentCommand | Collect | Drain
+
+M = TypeVar("M")
+
+
+class LinkError(Exception):
+    """What arrived on the link is no message; the connection is of no use any more."""
+
+
+def pack(message: FromRelay | FromControl) -> bytes:
+    """`message` as it goes over the link."""
+    body = msgspec.json.encode(message)
+    return _LENGTH.pack(len(body)) + body
+
+
+class MessageReader(Generic[M]):
+    """Cuts received bytes into messages of one direction: `MessageReader(FromControl)` is a relay's."""
+
+    def __init__(self, messages: object) -> None:
+        self._decoder: msgspec.json.Decoder[M] = msgspec.json.Decoder(messages)
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[M]:
+        """The messages that `data` completes, in order. Raises LinkError."""
+        self._buffer += data
+        messages: list[M] = []
+        start = 0
+        while len(self._buffer) >= start + _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer, start)
+            if length > MAX_MESSAGE:
+                raise LinkError(f"a message of {length} bytes is longer than {MAX_MESSAGE}")
+            end = start + _LENGTH.size + length
+            if len(self._buffer) < end:
+                break
+            messages.append(self._decode(bytes(self._buffer[start + _LENGTH.size : end])))
+            start = end
+        del self._buffer[:start]
+        return messages
+
+    def _decode(self, body: bytes) -> M:
+        try:
+            return self._decoder.decode(body)
+        except msgspec.MsgspecError as error:
+            # msgspec's text names the place of the fault and never repeats a value, so no secret of a Bind is in it.
+            raise LinkError(f"not a message of the link: {error}") from None
