@@ -1,0 +1,60 @@
+# Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test test-sdks check bench format lock docs clean help
+
+help:            ## Show the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/portico: requirements/edge.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -r requirements/edge.lock
+	$(BIN)/pip install -q --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/portico requirements/dev.lock
+	$(BIN)/pip install -q -r requirements/dev.lock
+	@touch $@
+
+demo: $(BIN)/portico   ## An edge, an agent and a sample service on this machine; prints the public URL
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/.dev     ## All tests but the slow SDK builds; installs the programs that they drive
+	@./tests/kit/install-parts
+	$(BIN)/coverage erase
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report= tests --ignore tests/sdks
+	$(BIN)/coverage report --skip-covered --skip-empty | tail -n 60
+
+test-sdks: $(VENV)/.dev ## The official ngrok SDKs (Python, JavaScript, Go, Rust) against a real edge
+	@./tests/kit/install-parts
+	$(BIN)/pytest tests/sdks
+
+check: $(VENV)/.dev    ## Format, lint, types, import contracts, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m portico.cli.reference --check
+
+format: $(VENV)/.dev   ## Put the code into its one format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.dev     ## Write docs/reference from the code
+	$(BIN)/python -m portico.cli.reference
+
+bench: $(VENV)/.dev    ## Our own figures: requests, connections, bulk, memory, recovery
+	@./tests/kit/install-parts
+	$(BIN)/python -m benchmarks
+
+lock: $(VENV)/.dev     ## Pin the dependencies anew
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --extra edge \
+		-o requirements/edge.lock pyproject.toml
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --extra edge --group dev \
+		-c requirements/edge.lock -o requirements/dev.lock pyproject.toml
+
+clean:           ## Remove the environment and what the demo left
+	rm -rf $(VENV) .demo
