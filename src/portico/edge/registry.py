@@ -23,16 +23,16 @@ from portico.model.errors import (
     PorticoError,
 )
 from portico.model.names import candidates
+from portico.model.owner import Owner
 
 HOLD_SECONDS: Final = 60.0
 """How long a name stays kept for the agent whose session was lost."""
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """Who stands behind an authtoken, and what it may do."""
+class Limits:
+    """What an owner may have at once where his own entry does not say."""
 
-    name: str
     max_sessions: int
     max_endpoints: int
 
@@ -80,11 +80,13 @@ class Registry:
     def __init__(
         self,
         naming: Naming,
+        limits: Limits,
         reserved: Iterable[tuple[str, str]] = (),
         labelled: Iterable[tuple[EndpointUrl, dict[str, str]]] = (),
     ) -> None:
         """`reserved`: (domain or wildcard, owner's name); `labelled`: endpoints that labelled tunnels serve."""
         self._naming = naming
+        self._limits = limits
         self._reserved = dict(reserved)
         self._labelled = list(labelled)
         self._sessions: dict[str, Session] = {}
@@ -114,9 +116,9 @@ class Registry:
 
     def add_session(self, session: Session) -> None:
         """Admit a session. Raises PorticoError(TOO_MANY_SESSIONS)."""
-        mine = self._session_counts[session.owner.name]
-        if mine >= session.owner.max_sessions:
-            raise PorticoError(TOO_MANY_SESSIONS, f"{session.owner.name} has {mine} sessions, which is its limit")
+        limit = session.owner.max_sessions or self._limits.max_sessions
+        if self._session_counts[session.owner.name] >= limit:
+            raise PorticoError(TOO_MANY_SESSIONS, f"{session.owner.name} has {limit} sessions, which is its limit")
         self._admit(session)
 
     def end_session(self, session_id: str, now: float) -> list[EndpointUrl]:
@@ -142,11 +144,9 @@ class Registry:
         session = self._sessions[session_id]
         mine = self._binds[session_id]
         self._expire_holds(now)
-        if self._bind_counts[session.owner.name] >= session.owner.max_endpoints:
-            raise PorticoError(
-                TOO_MANY_ENDPOINTS,
-                f"{session.owner.name} has {session.owner.max_endpoints} endpoints online, which is its limit",
-            )
+        limit = session.owner.max_endpoints or self._limits.max_endpoints
+        if self._bind_counts[session.owner.name] >= limit:
+            raise PorticoError(TOO_MANY_ENDPOINTS, f"{session.owner.name} has {limit} endpoints, which is its limit")
         url = self._url_for(session, request)
         self._check_pool(url, request)
         bind_id = request.bind_id or secrets.token_hex(8)

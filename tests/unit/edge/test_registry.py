@@ -9,13 +9,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from portico.edge.bind_request import BindRequest
 from portico.edge.naming import Naming
-from portico.edge.registry import HOLD_SECONDS, Owner, Registry, Session
+from portico.edge.registry import HOLD_SECONDS, Limits, Registry, Session
 from portico.model.endpoint import Address, EdgeTls, EndpointUrl, Scheme
 from portico.model.errors import PorticoError
+from portico.model.owner import Owner
 
 NAMING = Naming("edge.test", https_port=443, http_port=80, tcp_ports=range(20_000, 20_003))
-ANNA = Owner("anna", max_sessions=3, max_endpoints=5)
-BERT = Owner("bert", max_sessions=3, max_endpoints=5)
+ANNA = Owner("o1", "anna", max_sessions=3, max_endpoints=5)
+BERT = Owner("o2", "bert", max_sessions=None, max_endpoints=None)
+LIMITS = Limits(max_sessions=3, max_endpoints=5)
 HTTPS = BindRequest(Scheme.HTTPS, "app.example.com")
 
 
@@ -24,7 +26,7 @@ def session(name: str, owner: Owner = ANNA, client_id: str | None = None, leg: i
 
 
 def registry_with(*sessions: Session, **options: object) -> Registry:
-    registry = Registry(NAMING, **options)  # type: ignore[arg-type]
+    registry = Registry(NAMING, LIMITS, **options)  # type: ignore[arg-type]
     for one in sessions:
         registry.add_session(one)
     return registry
@@ -214,7 +216,7 @@ class LiveRegistry(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.registry = Registry(NAMING)
+        self.registry = Registry(NAMING, LIMITS)
         self.now = 0.0
         self.next = 0
 
@@ -232,7 +234,12 @@ class LiveRegistry(RuleBasedStateMachine):
         except PorticoError as error:
             assert error.code.number == 108
 
-    @rule(data=st.data(), host=st.sampled_from(["a", "b", "*.c", None]), scheme=st.sampled_from(list(Scheme)), pooling=st.booleans())
+    @rule(
+        data=st.data(),
+        host=st.sampled_from(["a", "b", "*.c", None]),
+        scheme=st.sampled_from(list(Scheme)),
+        pooling=st.booleans(),
+    )
     def bind(self, data: st.DataObject, host: str | None, scheme: Scheme, pooling: bool) -> None:
         sessions = [one.id for one in self.registry.sessions]
         if not sessions:

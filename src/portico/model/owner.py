@@ -1,0 +1,31 @@
+"""Owners: whose sessions, endpoints and domains they are."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+DEFAULT_OWNER: Final = "default"
+"""The owner that the first start makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Somebody who may hold sessions and endpoints."""
+
+    id: str
+    name: str
+    max_sessions: int | None
+    """Sessions at once; None means the edge's own limit."""
+    max_endpoints: int | None
+    """Endpoints at once; None means the edge's own limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredOwner:
+    """An owner as the settings file declares him. The token never appears in `repr`."""
+
+    name: str
+    authtoken: str | None = field(repr=False)
+    """None for the default owner only, whose token the first start made."""
+    domains: tuple[str, ...] = ()
+    max_sessions: int | None = None
+    max_endpoints: int | None = None
