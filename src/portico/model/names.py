@@ -1,5 +1,8 @@
 """Host names as endpoints use them: validation (RFC 1123), wildcards, random names."""
 
+# Sixty words a line are easier to read and to extend than sixty literals:
+# ruff: noqa: SIM905
+
 import re
 import secrets
 from typing import Final
@@ -9,20 +12,18 @@ from portico.model.errors import URL_INVALID, PorticoError
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 MAX_HOST_LENGTH: Final = 253
 
-_FIRST: Final = (
-    "amber", "autumn", "bold", "brave", "bright", "calm", "clear", "cool", "crisp", "dawn", "deep", "eager", "early",
-    "fair", "fresh", "gentle", "glad", "golden", "grand", "green", "hazel", "ivory", "jade", "keen", "kind", "lively",
-    "lucky", "lunar", "mellow", "merry", "mild", "misty", "noble", "north", "olive", "open", "pale", "plain", "proud",
-    "quick", "quiet", "rapid", "royal", "ruby", "silent", "silver", "smooth", "solar", "sunny", "swift", "tidy", "vivid",
-    "warm", "wide", "wild", "wise", "young", "zesty",
-)  # fmt: skip
-_SECOND: Final = (
-    "arch", "atrium", "bay", "beacon", "bridge", "brook", "canyon", "cedar", "cliff", "cloud", "coast", "column", "comet",
-    "cove", "crane", "creek", "delta", "dune", "falcon", "fern", "field", "fjord", "forest", "garden", "gate", "glade",
-    "grove", "harbor", "heron", "hill", "island", "lagoon", "lake", "lark", "maple", "marsh", "meadow", "mesa", "moon",
-    "moss", "ocean", "orchard", "otter", "palm", "pier", "pine", "plaza", "pond", "porch", "prairie", "reef", "ridge",
-    "river", "robin", "shore", "spring", "stone", "summit", "terrace", "tide", "tower", "valley", "willow", "wren",
-)  # fmt: skip
+_FIRST: Final = """
+amber autumn bold brave bright calm clear cool crisp dawn deep eager early fair fresh gentle glad golden grand
+green hazel ivory jade keen kind lively lucky lunar mellow merry mild misty noble north olive open pale plain
+proud quick quiet rapid royal ruby silent silver smooth solar sunny swift tidy vivid warm wide wild wise young
+zesty
+""".split()
+_SECOND: Final = """
+arch atrium bay beacon bridge brook canyon cedar cliff cloud coast column comet cove crane creek delta dune
+falcon fern field fjord forest garden gate glade grove harbor heron hill island lagoon lake lark maple marsh
+meadow mesa moon moss ocean orchard otter palm pier pine plaza pond porch prairie reef ridge river robin shore
+spring stone summit terrace tide tower valley willow wren
+""".split()
 
 
 def normalize_host(host: str) -> str:
@@ -53,7 +54,10 @@ def is_wildcard(host: str) -> bool:
 
 
 def covers(pattern: str, host: str) -> bool:
-    """Whether `pattern` (a name, or `*.` and a name) answers for `host`; a wildcard covers any depth, not its own base."""
+    """Whether `pattern` (a name, or `*.` and a name) answers for `host`.
+
+    A wildcard covers names of any depth below its base, and not the base itself.
+    """
     return host.endswith(pattern[1:]) and host != pattern if is_wildcard(pattern) else pattern == host
 
 
@@ -64,6 +68,6 @@ def candidates(host: str) -> list[str]:
 
 
 def random_name(domain: str) -> str:
-    """A new name under `domain`, two words and four characters: about 3.8 billion of them, so a collision is a retry."""
+    """A new name under `domain`, two words and four characters: about 3.8 billion, so a collision is a retry."""
     tail = "".join(secrets.choice("abcdefghijkmnpqrstuvwxyz23456789") for _ in range(4))
     return f"{secrets.choice(_FIRST)}-{secrets.choice(_SECOND)}-{tail}.{domain}"

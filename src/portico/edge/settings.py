@@ -1,0 +1,267 @@
+"""Every setting of an edge, declared once.
+
+From this declaration come the flags of `portico edge`, the keys of its YAML file, the variables `PORTICO_EDGE_<NAME>`
+and the reference page. `settings_sources.py` reads them; nothing else in the edge looks at the environment.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, SecretStr, field_validator, model_validator
+from pydantic.fields import FieldInfo
+
+from portico.edge.settings_values import (
+    PortRange,
+    parse_address,
+    parse_authtoken,
+    parse_domain,
+    parse_ip,
+    parse_name,
+    parse_optional_address,
+    parse_owner_name,
+    parse_path,
+    parse_port_range,
+    parse_url,
+    read_authtoken,
+)
+from portico.model.edge import SocketAddress
+from portico.model.endpoint import EndpointUrl
+from portico.model.owner import DEFAULT_OWNER, DeclaredOwner
+
+_T = TypeVar("_T")
+Limit = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How a setting is shown and where it may be given."""
+
+    kind: str
+    """What to write, as `--help` and the reference show it."""
+    default: str | None = None
+    """The default in words, where it depends on the machine."""
+    flag: bool = True
+    """Whether a flag and a variable set it too; lists of objects fit into the file only."""
+    file: bool = True
+
+
+def _is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def _default_data_dir() -> Path:
+    """The XDG data home (XDG Base Directory Specification: a relative value is to be ignored)."""
+    home = Path(os.environ.get("XDG_DATA_HOME", ""))
+    return (home if home.is_absolute() else Path.home() / ".local" / "share") / "portico" / "edge"
+
+
+def _processors() -> int:
+    """Processors that this process may run on (a container's CPU set counts, where the system tells)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _repeated(values: Iterable[_T]) -> list[_T]:
+    return [value for value, count in Counter(values).items() if count > 1]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+        coerce_numbers_to_str=True,
+    )
+
+
+class OwnerSettings(_Part):
+    """An owner: who may connect with which authtoken, the domains reserved for him, and his limits."""
+
+    name: Annotated[str, PlainValidator(parse_owner_name), Setting("NAME", "required")]
+    """Name of the owner, unique on this edge."""
+    authtoken: Annotated[SecretStr | None, PlainValidator(parse_authtoken), Setting("TOKEN", "none")] = None
+    """Token that the owner's agents connect with: any text of 16 characters or more."""
+    authtoken_file: Annotated[SecretStr | None, PlainValidator(read_authtoken), Setting("FILE", "none")] = None
+    """File that holds the token instead (a relative path starts at the settings file)."""
+    domains: Annotated[tuple[Annotated[str, PlainValidator(parse_name)], ...], Setting("list of names", "none")] = ()
+    """Names and wildcards (`*.example.com`) that only this owner may use."""
+    max_sessions: Annotated[Limit | None, Setting("N", "the edge's")] = None
+    """Sessions that this owner may have at once."""
+    max_endpoints: Annotated[Limit | None, Setting("N", "the edge's")] = None
+    """Endpoints that this owner may have online at once."""
+
+    @model_validator(mode="after")
+    def _one_token(self) -> Self:
+        given = sum(token is not None for token in (self.authtoken, self.authtoken_file))
+        if given > 1:
+            raise ValueError(f"owner {self.name!r} has both authtoken and authtoken_file; keep one")
+        if given == 0 and self.name != DEFAULT_OWNER:
+            raise ValueError(f"owner {self.name!r} has no token; give authtoken or authtoken_file")
+        return self
+
+    def declared(self) -> DeclaredOwner:
+        """The same as the store takes it."""
+        token = self.authtoken or self.authtoken_file
+        return DeclaredOwner(
+            name=self.name,
+            authtoken=token.get_secret_value() if token else None,
+            domains=self.domains,
+            max_sessions=self.max_sessions,
+            max_endpoints=self.max_endpoints,
+        )
+
+
+class LabelledEndpoint(_Part):
+    """An endpoint that is served by the tunnels which carry these labels."""
+
+    url: Annotated[EndpointUrl, PlainValidator(parse_url), Setting("URL", "required")]
+    """Public URL."""
+    labels: Annotated[dict[str, str], Setting("mapping", "required")]
+    """Labels that a tunnel must have, all of them."""
+
+    @field_validator("labels", mode="after")
+    @classmethod
+    def _any_label(cls, labels: dict[str, str]) -> dict[str, str]:
+        if not labels:
+            raise ValueError("give at least one label")
+        return labels
+
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class EdgeSettings(_Part):
+    """The settings of one edge node."""
+
+    config: Annotated[Path | None, PlainValidator(parse_path), Setting("FILE", "none", file=False)] = None
+    """YAML file with settings, and with the owners and labelled endpoints."""
+    domain: Annotated[str, PlainValidator(parse_domain), Setting("NAME")] = "localhost"
+    """Name that this edge is reached under: agents dial connect.NAME, random endpoints are <words>.NAME."""
+    https_addr: Annotated[
+        SocketAddress,
+        PlainValidator(parse_address),
+        Setting("IP:PORT", "0.0.0.0:443 for root, 0.0.0.0:8443 for others"),
+    ] = Field(default_factory=lambda: parse_address(":443" if _is_root() else ":8443"))
+    """Address for visitors over TLS, agents and the API; port 0 takes a free one."""
+    http_addr: Annotated[
+        SocketAddress | None,
+        PlainValidator(parse_optional_address),
+        Setting("IP:PORT|off", "0.0.0.0:80 for root, 0.0.0.0:8080 for others"),
+    ] = Field(default_factory=lambda: parse_address(":80" if _is_root() else ":8080"))
+    """Address for visitors without TLS; port 0 takes a free one, `off` serves none."""
+    tcp_ports: Annotated[PortRange, PlainValidator(parse_port_range), Setting("A-B")] = PortRange(20_000, 20_999)
+    """Ports that tcp endpoints may use, both ends included."""
+    tcp_host: Annotated[str, PlainValidator(parse_ip), Setting("IP")] = "0.0.0.0"  # noqa: S104
+    """IP that tcp endpoints listen on."""
+    admin_addr: Annotated[SocketAddress, PlainValidator(parse_address), Setting("IP:PORT")] = SocketAddress(
+        "127.0.0.1", 4041
+    )
+    """Address of /metrics, /healthz and /readyz; they ask for no credentials. Port 0 takes a free one."""
+    data_dir: Annotated[
+        Path, PlainValidator(parse_path), Setting("DIR", "$XDG_DATA_HOME/portico/edge (~/.local/share/portico/edge)")
+    ] = Field(default_factory=_default_data_dir)
+    """Directory for the store, the certificate authority and the first credentials."""
+    relays: Annotated[int, Field(ge=1, le=64), Setting("N")] = 1
+    """Relay processes, which carry the agents' sessions; each uses one processor at most."""
+    envoy_concurrency: Annotated[int, Field(ge=1, le=1024), Setting("N", "number of processors")] = Field(
+        default_factory=_processors
+    )
+    """Worker threads of Envoy."""
+    log_level: Annotated[LogLevel, Setting("debug|info|warning|error")] = "info"
+    """Least important log records that are written."""
+    log_format: Annotated[Literal["term", "logfmt", "json"], Setting("term|logfmt|json")] = "term"
+    """Form of the log lines."""
+    drain_seconds: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False), Setting("SECONDS")] = 20
+    """Time that connections have to end by themselves after SIGTERM."""
+    max_sessions: Annotated[Limit, Setting("N")] = 1_000
+    """Sessions that one owner may have at once."""
+    max_endpoints: Annotated[Limit, Setting("N")] = 20_000
+    """Endpoints that one owner may have online at once."""
+    heartbeat_interval_min: Annotated[Seconds, Setting("SECONDS")] = 1
+    """Shortest time between heartbeats that an agent may ask for."""
+    heartbeat_interval_max: Annotated[Seconds, Setting("SECONDS")] = 300
+    """Longest time between heartbeats that an agent may ask for."""
+    heartbeat_tolerance_min: Annotated[Seconds, Setting("SECONDS")] = 1
+    """Shortest silence beyond the interval, that ends a session, that an agent may ask for."""
+    heartbeat_tolerance_max: Annotated[Seconds, Setting("SECONDS")] = 300
+    """Longest silence beyond the interval, that ends a session, that an agent may ask for."""
+    owners: Annotated[tuple[OwnerSettings, ...], Setting("list", "none", flag=False)] = ()
+    """Owners besides the `default` one: name, authtoken or authtoken_file, domains, max_sessions, max_endpoints."""
+    endpoints: Annotated[tuple[LabelledEndpoint, ...], Setting("list", "none", flag=False)] = ()
+    """Endpoints served by labelled tunnels: url, labels."""
+
+    @field_validator("owners", mode="after")
+    @classmethod
+    def _owners_apart(cls, owners: tuple[OwnerSettings, ...]) -> tuple[OwnerSettings, ...]:
+        if names := _repeated(owner.name for owner in owners):
+            raise ValueError(f"owner {names[0]!r} is declared twice")
+        if names := _repeated(domain for owner in owners for domain in owner.domains):
+            raise ValueError(f"domain {names[0]!r} is reserved twice")
+        tokens = [owner.declared().authtoken for owner in owners]
+        if _repeated(token for token in tokens if token is not None):
+            raise ValueError("two owners have the same authtoken")
+        return owners
+
+    @field_validator("endpoints", mode="after")
+    @classmethod
+    def _endpoints_apart(cls, endpoints: tuple[LabelledEndpoint, ...]) -> tuple[LabelledEndpoint, ...]:
+        if urls := _repeated(endpoint.url for endpoint in endpoints):
+            raise ValueError(f"{urls[0]} is declared twice")
+        return endpoints
+
+    @model_validator(mode="after")
+    def _limits_in_order(self) -> Self:
+        if self.heartbeat_interval_min > self.heartbeat_interval_max:
+            raise ValueError("heartbeat_interval_min is greater than heartbeat_interval_max")
+        if self.heartbeat_tolerance_min > self.heartbeat_tolerance_max:
+            raise ValueError("heartbeat_tolerance_min is greater than heartbeat_tolerance_max")
+        return self
+
+
+ENVIRONMENT_PREFIX: Final = "PORTICO_EDGE_"
+PARTS: Final[dict[str, type[BaseModel]]] = {"owners": OwnerSettings, "endpoints": LabelledEndpoint}
+"""The objects that the lists of the file are made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRow:
+    """One setting as the reference shows it; None where a source cannot give it."""
+
+    name: str
+    flag: str | None
+    env: str | None
+    key: str | None
+    type: str
+    default: str
+    description: str
+
+
+def reference_rows() -> tuple[SettingRow, ...]:
+    """All settings in the order of their declaration; the keys of a list's objects follow it as `owners[].name`."""
+    return tuple(_rows(EdgeSettings, ""))
+
+
+def _rows(part: type[BaseModel], prefix: str) -> Iterator[SettingRow]:
+    for name, field in part.model_fields.items():
+        setting = next(item for item in field.metadata if isinstance(item, Setting))
+        yield _row(prefix + name, field, setting)
+        if name in PARTS:
+            yield from _rows(PARTS[name], f"{name}[].")
+
+
+def _row(name: str, field: FieldInfo, setting: Setting) -> SettingRow:
+    given = setting.flag and "." not in name
+    return SettingRow(
+        name=name,
+        flag="--" + name.replace("_", "-") if given else None,
+        env=ENVIRONMENT_PREFIX + name.upper() if given else None,
+        key=name if setting.file else None,
+        type=setting.kind,
+        default=setting.default or str(field.default),
+        description=field.description or "",
+    )

@@ -1,0 +1,156 @@
+"""Gathers the settings: flag before environment before file before default. Reports every error at once."""
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from portico.edge.settings import (
+    ENVIRONMENT_PREFIX,
+    EdgeSettings,
+    LabelledEndpoint,
+    OwnerSettings,
+    SettingRow,
+    reference_rows,
+)
+from portico.edge.settings_yaml import KeyPath, YamlFile, read_yaml
+from portico.model.errors import SETTING_INVALID, PorticoError
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_PARTS: Final[dict[str, type[BaseModel]]] = {"owners": OwnerSettings, "endpoints": LabelledEndpoint}
+_SECRET_KEYS: Final = frozenset({"authtoken"})
+
+# Kubernetes puts these into every container beside a Service that is named `portico-edge`
+# (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
+_SERVICE_LINK: Final = re.compile(
+    ENVIRONMENT_PREFIX + r"(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_(TCP|UDP|SCTP)\w*)"
+)
+
+
+def settings_options() -> Callable[[_Command], _Command]:
+    """A decorator that gives a click command one option for each setting.
+
+    The command receives them as text, or None where they are not given, under the settings' names: what `load_settings`
+    takes as `flags`. The environment is read there, too.
+    """
+
+    def decorate(command: _Command) -> _Command:
+        for row in reversed(reference_rows()):
+            if row.flag is not None:
+                text = f"{row.description} [default: {row.default}]"
+                command = click.option(row.flag, row.name, metavar=row.type, default=None, help=text)(command)
+        return command
+
+    return decorate
+
+
+def load_settings(flags: Mapping[str, str | None], environment: Mapping[str, str] = os.environ) -> EdgeSettings:
+    """The settings: flag before environment before file before default.
+
+    Raises PorticoError(SETTING_INVALID) with one line for each thing that is wrong, CONFIG_MISSING without the file.
+    """
+    rows = reference_rows()
+    given = {row.name: _Given(text, row.flag or "") for row in rows if (text := flags.get(row.name)) is not None}
+    for row in rows:
+        if row.env is not None and row.env in environment and row.name not in given:
+            given[row.name] = _Given(environment[row.env], row.env)
+    problems = _unknown_variables(rows, environment)
+    file = read_yaml(Path(given["config"].text).expanduser()) if "config" in given else None
+    values: dict[str, object] = {name: source.text for name, source in given.items()}
+    if file is not None:
+        problems += file.problems
+        values = {**_anchored(file), **values}
+        if "config" in file.values:
+            problems.append(f"{file.place(('config',))}: 'config' cannot stand in the file itself")
+    try:
+        settings = EdgeSettings.model_validate(values)
+    except ValidationError as error:
+        problems += _explanations(error, given, file)
+    if problems:
+        raise PorticoError(SETTING_INVALID, "\n".join(dict.fromkeys(problems)))
+    return settings
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value from a flag or a variable, and the name of that."""
+
+    text: str
+    where: str
+
+
+def _unknown_variables(rows: Iterable[SettingRow], environment: Mapping[str, str]) -> list[str]:
+    known = [row.env for row in rows if row.env]
+    return [
+        f"{name}: there is no such setting{_nearest(name, known)}"
+        for name in sorted(environment)
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in known and not _SERVICE_LINK.fullmatch(name)
+    ]
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    """A hint at the name that was probably meant; all of them where nothing is near."""
+    choices = list(known)
+    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else f"; the names are {', '.join(choices)}"
+
+
+def _anchored(file: YamlFile) -> dict[str, object]:
+    """The file's values, with its relative paths starting at the file's own directory."""
+
+    def anchor(part: object, key: str) -> object:
+        if isinstance(part, dict) and isinstance(part.get(key), str):
+            return {**part, key: str(file.path.parent / Path(part[key]).expanduser())}
+        return part
+
+    values = dict(file.values)
+    if isinstance(values.get("data_dir"), str):
+        values["data_dir"] = str(file.path.parent / Path(str(values["data_dir"])).expanduser())
+    if isinstance(owners := values.get("owners"), list):
+        values["owners"] = [anchor(owner, "authtoken_file") for owner in owners]
+    return values
+
+
+def _explanations(error: ValidationError, given: Mapping[str, _Given], file: YamlFile | None) -> list[str]:
+    return [_explanation(detail, given, file) for detail in error.errors(include_url=False)]
+
+
+def _explanation(detail: ErrorDetails, given: Mapping[str, _Given], file: YamlFile | None) -> str:
+    path: KeyPath = _key_path(detail["loc"])
+    name = str(path[0]) if path else ""
+    if name in given:
+        return f"{given[name].where}: {_reason(detail, path)}"
+    if file is not None:
+        return f"{file.place(path)}: {_subject(path)}{_reason(detail, path)}"
+    return _subject(path) + _reason(detail, path)
+
+
+def _key_path(location: KeyPath) -> KeyPath:
+    """The location without what pydantic adds for the branches of a union."""
+    return tuple(
+        part for part in location if isinstance(part, int) or not part.startswith(("function-", "is-instance"))
+    )
+
+
+def _subject(path: KeyPath) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    return f"{text}: " if text else ""
+
+
+def _reason(detail: ErrorDetails, path: KeyPath) -> str:
+    if detail["type"] == "extra_forbidden":
+        part = _PARTS.get(str(path[0])) if len(path) > 1 else EdgeSettings
+        return f"there is no such key{_nearest(str(path[-1]), part.model_fields if part else ())}"
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"])
+    message = detail["msg"][0].lower() + detail["msg"][1:]
+    value = detail["input"]
+    secret = not _SECRET_KEYS.isdisjoint(map(str, path))
+    return message if secret or not isinstance(value, str | int | float) else f"{message}, not {value!r}"

@@ -1,0 +1,176 @@
+"""The values that settings are made of: how each is written, and what is wrong with it when it is not one.
+
+Every parser takes what YAML or a command line gives and raises ValueError with a sentence for the person who wrote it.
+"""
+
+# pydantic collects ValueErrors and lets TypeErrors through:
+# ruff: noqa: TRY004
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from pydantic import SecretStr
+
+from portico.model.edge import SocketAddress
+from portico.model.endpoint import EndpointUrl
+from portico.model.errors import PorticoError
+from portico.model.names import is_wildcard, normalize_host
+
+_T = TypeVar("_T")
+MAX_PORT: Final = 65_535
+MIN_AUTHTOKEN_LENGTH: Final = 16
+MAX_AUTHTOKEN_LENGTH: Final = 1_000
+_DIGITS: Final = re.compile(r"[0-9]{1,5}")
+_OWNER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class PortRange:
+    """The ports `first` to `last`, both included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+    def __contains__(self, port: int) -> bool:
+        return self.first <= port <= self.last
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
+
+
+def _port(text: str, *, lowest: int) -> int:
+    if not _DIGITS.fullmatch(text) or not lowest <= int(text) <= MAX_PORT:
+        raise ValueError(f"{text!r} is not a port ({lowest} to {MAX_PORT})")
+    return int(text)
+
+
+def parse_ip(value: object) -> str:
+    """An IP address in its usual spelling; `localhost` is 127.0.0.1."""
+    text = "127.0.0.1" if value == "localhost" else value
+    if isinstance(text, str):
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            pass
+        else:
+            if getattr(address, "scope_id", None) is None:
+                return str(address)
+    raise ValueError(f"{value!r} is not an IP address, such as 0.0.0.0 or ::1")
+
+
+def parse_address(value: object) -> SocketAddress:
+    """`IP:PORT`, `[IPv6]:PORT` or `:PORT` (every IPv4 address); port 0 lets the edge choose a free one."""
+    if isinstance(value, SocketAddress):
+        return value
+    if not isinstance(value, str) or ":" not in value:
+        raise ValueError(f"{value!r} is not an address: write IP:PORT, such as 0.0.0.0:8443")
+    host, _, port = value.strip().rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if ":" in host and not bracketed:
+        raise ValueError(f"{value!r} is not an address: write an IPv6 address in brackets, such as [::]:8443")
+    return SocketAddress(parse_ip(host[1:-1] if bracketed else host or "0.0.0.0"), _port(port, lowest=0))  # noqa: S104
+
+
+def parse_optional_address(value: object) -> SocketAddress | None:
+    """As `parse_address`; `off` (which YAML reads as false) switches the listener off."""
+    return None if value is None or value is False or value == "off" else parse_address(value)
+
+
+def parse_port_range(value: object) -> PortRange:
+    """`A-B`, both included, or one port."""
+    if isinstance(value, PortRange):
+        return value
+    first, dash, last = str(value).replace(" ", "").partition("-")
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError("ports are written A-B, such as 20000-20999")
+    ports = PortRange(_port(first, lowest=1), _port(last if dash else first, lowest=1))
+    if ports.first > ports.last:
+        raise ValueError(f"the range {value} runs backwards; write the lower port first")
+    return ports
+
+
+def parse_domain(value: object) -> str:
+    """A host name that names can be put under: no wildcard, no IP address."""
+    name = parse_name(value)
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        if is_wildcard(name):
+            raise ValueError(f"{value!r} is a wildcard; give the name without `*.`") from None
+        return name
+    raise ValueError(f"{value!r} is an IP address; give a name, such as tunnels.example.com")
+
+
+def parse_name(value: object) -> str:
+    """A host name or wildcard in its one spelling."""
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a host name")
+    return _explained(normalize_host, value)
+
+
+def parse_url(value: object) -> EndpointUrl:
+    """The URL of an endpoint."""
+    if isinstance(value, EndpointUrl):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a URL")
+    return _explained(EndpointUrl.parse, value)
+
+
+def _explained(parse: Callable[[str], _T], text: str) -> _T:
+    try:
+        return parse(text)
+    except PorticoError as error:
+        raise ValueError(f"{error.message}: {error.fix}") from None
+
+
+def parse_owner_name(value: object) -> str:
+    """What an owner is called in the file, the log and the metrics."""
+    if not isinstance(value, str) or not _OWNER_NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not an owner's name: use lower-case letters, digits and . _ -, at most 63")
+    return value
+
+
+def parse_authtoken(value: object) -> SecretStr:
+    """An owner's own token. It is never part of a message."""
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(text, str):
+        raise ValueError("an authtoken is text; put it in quotes")
+    if not MIN_AUTHTOKEN_LENGTH <= len(text) <= MAX_AUTHTOKEN_LENGTH:
+        raise ValueError(f"an authtoken has {MIN_AUTHTOKEN_LENGTH} to {MAX_AUTHTOKEN_LENGTH} characters")
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("an authtoken has printable ASCII characters only, and no space")
+    return SecretStr(text)
+
+
+def read_authtoken(value: object) -> SecretStr:
+    """The token that the named file holds (surrounding white space is not part of it)."""
+    if isinstance(value, SecretStr):
+        return value
+    if not isinstance(value, str | Path):
+        raise ValueError("authtoken_file is the path of a file")
+    try:
+        text = Path(value).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ValueError(f"cannot read {value}: {reason}") from None
+    try:
+        return parse_authtoken(text)
+    except ValueError as error:
+        raise ValueError(f"{value}: {error}") from None
+
+
+def parse_path(value: object) -> Path:
+    """A path; `~` is the user's home."""
+    if isinstance(value, Path):
+        return value.expanduser()
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(f"{value!r} is not a path")
+    return Path(value).expanduser()
