@@ -1,0 +1,169 @@
+"""Files to one `Document`: merge them, read version 2 as 3, and tell everything that is wrong at once.
+
+Of several files the later one wins: mappings are merged key by key, lists and plain values are replaced.
+"""
+
+import difflib
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from portico.cli.config.models import AgentKeys, Document
+from portico.cli.config.source import KeyPath, Place, Problem, Source, parse, read_text
+from portico.model.errors import CONFIG_INVALID, PorticoError
+
+V2_TO_V3: Final = {"server_addr": "connect_url", "root_cas": "connect_cas"}
+_OTHER_NAMES: Final = {**V2_TO_V3, **{new: old for old, new in V2_TO_V3.items()}, "auth": "basic_auth"}
+_TOP_V2: Final = frozenset({"version", "tunnels"})
+
+
+def load(files: Sequence[Path]) -> Document:
+    """The merged and validated document of `files`; an empty one of none. Raises PorticoError, CONFIG_INVALID with all problems."""
+    return validate([parse(read_text(file), str(file)) for file in files])
+
+
+def validate(sources: Sequence[Source]) -> Document:
+    """The document that `sources` make together. Raises PorticoError(CONFIG_INVALID) with one line a problem."""
+    problems = [problem for source in sources for problem in source.problems]
+    merged = Source(sources[0].file if sources else "")
+    for source in sources:
+        _merge(merged, as_version_3(source, problems))
+    try:
+        document = Document.model_validate(merged.values)
+    except ValidationError as error:
+        problems += _told(error, merged)
+    if problems:
+        order = [source.file for source in sources]
+        problems.sort(key=lambda problem: (order.index(problem.place.file), problem.place.line))
+        raise PorticoError(CONFIG_INVALID, "\n".join(dict.fromkeys(map(str, problems))))
+    return document
+
+
+def as_version_3(source: Source, problems: list[Problem]) -> Source:
+    """`source` in the form of version 3. Appends to `problems` where its version is not known or a key belongs to the other."""
+    version = str(source.values.get("version", "")) if source.values else "3"
+    if version == "3":
+        return source
+    if version != "2":
+        place = source.place(("version",))
+        missing = "version" not in source.values
+        problems.append(
+            Problem(place, "version: is missing; add `version: 3`" if missing else "version: must be 2 or 3")
+        )
+        return Source(source.file)
+    names = {V2_TO_V3.get(key, key): key for key in source.values if key not in V2_TO_V3.values()}
+    for key in V2_TO_V3.values() & source.values.keys():
+        problems.append(_unknown(source.place((key,)), key, [_OTHER_NAMES[key]]))
+    agent = {new: source.values[old] for new, old in names.items() if old not in _TOP_V2}
+    values: dict[str, object] = {"version": "2", "agent": agent}
+    places: dict[KeyPath, Place] = {(): source.place(())}
+    if "tunnels" in source.values:
+        values["tunnels"] = source.values["tunnels"]
+    for path, place in source.places.items():
+        if path and path[0] in _TOP_V2:
+            places[path] = place
+        elif path:
+            places["agent", V2_TO_V3.get(str(path[0]), path[0]), *path[1:]] = place
+    return Source(source.file, values, places)
+
+
+def _merge(base: Source, later: Source) -> None:
+    base.values = _merged(base.values, later.values)
+    base.places |= later.places
+
+
+def _merged(base: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in later.items():
+        if value is None:
+            continue  # a key without a value counts as absent
+        below = result.get(key)
+        if isinstance(value, dict):
+            result[key] = _merged(below if isinstance(below, dict) else {}, value)
+        else:
+            result[key] = [_without_absent(item) for item in value] if isinstance(value, list) else value
+    return result
+
+
+def _without_absent(value: object) -> object:
+    return _merged({}, value) if isinstance(value, dict) else value
+
+
+def _told(error: ValidationError, source: Source) -> Iterator[Problem]:
+    for item in error.errors(include_url=False, include_input=False):
+        path: KeyPath = ()
+        for part in item["loc"]:  # pydantic puts names of union members between the keys
+            path = (*path, part) if (*path, part) in source.places else path
+        place = source.place(path)
+        name = str(item["loc"][-1]) if item["loc"] else ""
+        if item["type"] == "extra_forbidden":
+            yield _unknown(place, name, _valid_names(path[:-1], source))
+        elif item["type"] == "missing":
+            yield Problem(place, f"{place.key}.{name}: is missing")
+        else:
+            said = _in_words(item["type"], item["msg"], item.get("ctx", {}))
+            yield Problem(place, f"{place.key}: {said}" if place.key else said)
+
+
+def _in_words(kind: str, message: str, context: dict[str, Any]) -> str:
+    """pydantic's reason in the words of somebody who writes a YAML file."""
+    words = {
+        "string_type": "must be text",
+        "dict_type": "must be a mapping of keys to values",
+        "model_type": "must be a mapping of keys to values",
+        "tuple_type": "must be a list",
+        "int_parsing": "must be a whole number",
+        "int_type": "must be a whole number",
+        "float_parsing": "must be a number",
+        "float_type": "must be a number",
+    }
+    if kind == "literal_error":
+        return f"must be {str(context['expected']).replace(chr(39), '')}"
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    return words.get(kind) or message[0].lower() + message[1:]
+
+
+def _unknown(place: Place, name: str, valid: Sequence[str]) -> Problem:
+    near = nearest(name, valid)
+    hint = f"; did you mean {near}?" if near else ""
+    return Problem(place, f"{place.key or name}: unknown key{hint}")
+
+
+def nearest(name: str, valid: Sequence[str]) -> str | None:
+    """The one of `valid` that somebody who wrote `name` most likely meant."""
+    other = _OTHER_NAMES.get(name)
+    if other in valid:
+        return other
+    found = difflib.get_close_matches(name.lower().replace("-", "_"), valid, n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def _valid_names(path: KeyPath, source: Source) -> list[str]:
+    """The keys that the model at `path` knows, by the names that this file's version gives them."""
+    model = _model_at(path)
+    names = list(model.model_fields) if model else []
+    if model is AgentKeys and source.values.get("version") == "2":
+        back = {new: old for old, new in V2_TO_V3.items()}
+        names = [back.get(name, name) for name in names]
+    return names
+
+
+def _model_at(path: KeyPath) -> type[BaseModel] | None:
+    model: type[BaseModel] | None = Document
+    for part in path:
+        fields = model.model_fields if model else {}
+        if isinstance(part, str) and part in fields:
+            model = _model_in(fields[part].annotation)
+    return model
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    """The model somewhere inside an annotation such as `tuple[Model, ...]` or `Model | None`."""
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return annotation if issubclass(annotation, BaseModel) else None
+    return next((found for part in typing.get_args(annotation) if (found := _model_in(part))), None)
