@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from portico.edge.settings import (
     ENVIRONMENT_PREFIX,
+    PARTS,
     EdgeSettings,
-    LabelledEndpoint,
-    OwnerSettings,
     SettingRow,
     reference_rows,
 )
@@ -24,8 +23,13 @@ from portico.edge.settings_yaml import KeyPath, YamlFile, read_yaml
 from portico.model.errors import SETTING_INVALID, PorticoError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_PARTS: Final[dict[str, type[BaseModel]]] = {"owners": OwnerSettings, "endpoints": LabelledEndpoint}
-_SECRET_KEYS: Final = frozenset({"authtoken"})
+
+_MISPLACED: Final = {
+    "missing": "this key is missing",
+    "model_type": "this has to be an object with keys, `key: value`",
+    "dict_type": "this has to be an object with keys, `key: value`",
+    "tuple_type": "this has to be a list, each item behind a `-`",
+}
 
 # Kubernetes puts these into every container beside a Service that is named `portico-edge`
 # (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
@@ -38,7 +42,7 @@ def settings_options() -> Callable[[_Command], _Command]:
     """A decorator that gives a click command one option for each setting.
 
     The command receives them as text, or None where they are not given, under the settings' names: what `load_settings`
-    takes as `flags`. The environment is read there, too.
+    takes as `flags`. The environment is read there, too; an empty variable counts as none.
     """
 
     def decorate(command: _Command) -> _Command:
@@ -59,7 +63,7 @@ def load_settings(flags: Mapping[str, str | None], environment: Mapping[str, str
     rows = reference_rows()
     given = {row.name: _Given(text, row.flag or "") for row in rows if (text := flags.get(row.name)) is not None}
     for row in rows:
-        if row.env is not None and row.env in environment and row.name not in given:
+        if row.env is not None and environment.get(row.env) and row.name not in given:
             given[row.name] = _Given(environment[row.env], row.env)
     problems = _unknown_variables(rows, environment)
     file = read_yaml(Path(given["config"].text).expanduser()) if "config" in given else None
@@ -123,20 +127,13 @@ def _explanations(error: ValidationError, given: Mapping[str, _Given], file: Yam
 
 
 def _explanation(detail: ErrorDetails, given: Mapping[str, _Given], file: YamlFile | None) -> str:
-    path: KeyPath = _key_path(detail["loc"])
+    path: KeyPath = detail["loc"]
     name = str(path[0]) if path else ""
     if name in given:
         return f"{given[name].where}: {_reason(detail, path)}"
     if file is not None:
         return f"{file.place(path)}: {_subject(path)}{_reason(detail, path)}"
     return _subject(path) + _reason(detail, path)
-
-
-def _key_path(location: KeyPath) -> KeyPath:
-    """The location without what pydantic adds for the branches of a union."""
-    return tuple(
-        part for part in location if isinstance(part, int) or not part.startswith(("function-", "is-instance"))
-    )
 
 
 def _subject(path: KeyPath) -> str:
@@ -146,11 +143,13 @@ def _subject(path: KeyPath) -> str:
 
 def _reason(detail: ErrorDetails, path: KeyPath) -> str:
     if detail["type"] == "extra_forbidden":
-        part = _PARTS.get(str(path[0])) if len(path) > 1 else EdgeSettings
+        part = PARTS.get(str(path[0])) if len(path) > 1 else EdgeSettings
         return f"there is no such key{_nearest(str(path[-1]), part.model_fields if part else ())}"
     if detail["type"] == "value_error":
         return str(detail["ctx"]["error"])
+    if detail["type"] in _MISPLACED:
+        return _MISPLACED[detail["type"]]
     message = detail["msg"][0].lower() + detail["msg"][1:]
-    value = detail["input"]
-    secret = not _SECRET_KEYS.isdisjoint(map(str, path))
-    return message if secret or not isinstance(value, str | int | float) else f"{message}, not {value!r}"
+    # A misplaced authtoken is a token still: nothing of what stands under `owners` is repeated.
+    known = isinstance(detail["input"], str | int | float) and path[:1] != ("owners",)
+    return f"{message}, not {detail['input']!r}" if known else message
