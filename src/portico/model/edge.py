@@ -29,6 +29,8 @@ class EdgeFrame:
     """Unix socket where control serves `api.<domain>`."""
     mark_header: str
     """Response header, secret to this node, in which a relay names the error of its own 502 and 503 pages."""
+    idle_seconds: int = 3600
+    """How long a stream may be silent in both directions before it is ended; 0 for ever."""
 
     @property
     def connect_host(self) -> str:

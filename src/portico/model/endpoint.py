@@ -23,7 +23,7 @@ DEFAULT_PORTS: Final = {Scheme.HTTP: 80, Scheme.HTTPS: 443, Scheme.TLS: 443}
 
 @dataclass(frozen=True, slots=True, order=True)
 class EndpointUrl:
-    """`scheme://host[:port]`; the port is left out of the text where it is the scheme's own. A tcp URL has a port always."""
+    """`scheme://host[:port]`; the text leaves the port out where it is the scheme's own. A tcp URL has one always."""
 
     scheme: Scheme
     host: str
@@ -91,7 +91,7 @@ class EdgeTls:
 
     @property
     def is_default(self) -> bool:
-        """Whether visitors may share the constant filter chains (an own certificate alone does not need another chain)."""
+        """Whether visitors may share the constant filter chains (an own certificate needs no other chain)."""
         return (
             self.client_authorities is None
             and self.minimum is TlsVersion.TLS_1_2
@@ -126,3 +126,11 @@ class Endpoint:
     def is_http(self) -> bool:
         """Whether Envoy speaks HTTP for it."""
         return self.url.scheme in (Scheme.HTTP, Scheme.HTTPS)
+
+    @property
+    def tells_visitor(self) -> bool:
+        """Whether each connection to an address begins with a PROXY v2 header that tells the visitor's address.
+
+        Connections that carry HTTP are shared between visitors, unless the upstream asked for the header itself.
+        """
+        return not self.is_http or self.proxy_protocol

@@ -13,7 +13,7 @@ FIRST_OWN_NUMBER: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class ErrorCode:
-    """One cause: its number, a title, what to do about it, and the HTTP status where a visitor or API caller meets it."""
+    """One cause: its number, a title, what to do about it, and the HTTP status if it is met over HTTP."""
 
     number: int
     title: str
@@ -42,7 +42,7 @@ class PorticoError(Exception):
         return f"{self.message} ({self.code}). {self.fix}"
 
     def protocol_text(self) -> str:
-        """The text of an agent protocol `Error` field: message, then a line that starts with the code (ngrok's SDKs parse it)."""
+        """The text of an agent protocol `Error` field; ngrok's SDKs parse the line that starts with the code."""
         return f"{self.message}\n{self.fix}\n\n{self.code.ngrok or self.code}\n"
 
 
@@ -119,6 +119,9 @@ STREAM_LIMIT = _code(
 )
 POLICY_DENIED = _code(20_024, "Denied by the endpoint's policy", "Ask the endpoint's owner for access.", 403)
 REQUEST_REFUSED = _code(20_025, "The request was refused", "Send a well-formed HTTP request.", 400)
+MISDIRECTED = _code(
+    20_026, "Not served on this connection", "Open a new connection to this host; its TLS rules are its own.", 421
+)
 
 # Starting and running an edge.
 SETTING_INVALID = _code(20_040, "Invalid setting", "Correct the key that the message names.")
@@ -133,6 +136,9 @@ EDGE_NOT_READY = _code(
     20_044, "The edge did not become ready", "Read the log lines above; they name the part that failed."
 )
 EDGE_EXTRA_MISSING = _code(20_045, "The edge is not installed", "Run `pip install 'portico[edge]'`.")
+STORE_UNUSABLE = _code(
+    20_046, "Store not usable", "Give this user write access to the data directory, and check that its disk has room."
+)
 
 # Agent, CLI and SDK.
 CONFIG_INVALID = _code(
