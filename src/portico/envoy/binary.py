@@ -34,7 +34,7 @@ def envoy_binary(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 async def envoy_version(binary: Path) -> str:
-    """The version that `binary` tells of itself, e.g. `1.40.0`. Raises PorticoError(ENVOY_MISSING) if it is no Envoy."""
+    """The version that `binary` tells of itself, e.g. `1.40.0`. Raises PorticoError(ENVOY_MISSING)."""
     try:
         process = await asyncio.create_subprocess_exec(
             binary, "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT

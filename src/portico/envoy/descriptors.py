@@ -165,9 +165,6 @@ def _write_cache(path: Path, files: descriptor_pb2.FileDescriptorSet) -> None:
 
 
 def _drop_old(current: Path) -> None:
-    others = sorted(
-        (path for path in current.parent.glob("descriptors-*") if path != current),
-        key=lambda path: path.stat().st_mtime,
-    )
-    for path in others[:-_KEEP]:
+    others = [path for path in current.parent.glob("descriptors-*") if path != current]
+    for path in sorted(others, key=lambda path: path.stat().st_mtime)[:-_KEEP]:
         path.unlink(missing_ok=True)

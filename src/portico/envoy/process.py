@@ -1,0 +1,229 @@
+"""The Envoy process: start, become live, hand over to a successor, stop."""
+
+import asyncio
+import ctypes
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from portico.envoy.admin import Admin, AdminError
+from portico.envoy.bootstrap import BootstrapSettings, bootstrap
+from portico.model.errors import EDGE_NOT_READY, ENVOY_MISSING, PorticoError
+
+log = logging.getLogger(__name__)
+envoy_log = logging.getLogger("envoy")
+
+_LEVELS: Final = {
+    "trace": logging.DEBUG,
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "critical": logging.CRITICAL,
+}
+_LOG_FORMAT: Final = '{"level":"%l","component":"%n","message":"%j"}'
+_POLL: Final = 0.02
+_LINE_LIMIT: Final = 1 << 20
+_TERMINATE_GRACE: Final = 5.0
+_PR_SET_PDEATHSIG: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSettings:
+    """How Envoy runs on this node."""
+
+    binary: Path
+    run_dir: Path
+    """For its sockets and files; a socket's path may have 107 bytes at most."""
+    bootstrap: BootstrapSettings
+    concurrency: int | None = None
+    """Worker threads; None for one a core."""
+    drain_seconds: int = 600
+    """How long connections of a replaced filter chain or of a predecessor may go on."""
+    parent_shutdown_seconds: int = 900
+    """How long a predecessor lives after a hot restart; longer than `drain_seconds`."""
+    log_level: str = "warning"
+
+
+class EnvoyProcess:
+    """One Envoy after another: at most one is current, and after a hot restart its predecessors drain beside it."""
+
+    def __init__(self, settings: ProcessSettings, *, on_exit: Callable[[int], None] | None = None) -> None:
+        self._settings = settings
+        self._on_exit = on_exit
+        self._epoch = 0
+        self._current: asyncio.subprocess.Process | None = None
+        self._draining: list[asyncio.subprocess.Process] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    @property
+    def admin(self) -> Admin:
+        """The admin interface of the current Envoy."""
+        return Admin(self._path("admin.sock"))
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the current Envoy; None when there is none."""
+        return self._current.pid if self._current else None
+
+    async def start(self, timeout: float = 60.0) -> None:
+        """Start Envoy and return when it is live, which needs an ADS server that answers. `timeout` is in seconds.
+
+        `on_exit(returncode)` of the constructor is called when it ends without being asked to; then `start` may be
+        called again. Raises PorticoError(ENVOY_MISSING) and (EDGE_NOT_READY).
+        """
+        self._epoch = 0
+        self._stopping = False
+        # Another Envoy on this machine may have any number, so that Envoy itself must choose a free one.
+        await self._spawn("--use-dynamic-base-id", "--base-id-path", str(self._base_id_path))
+        await self._until_live(timeout)
+
+    async def hot_restart(self, timeout: float = 60.0) -> None:
+        """Put a new Envoy in the place of the current one, which hands over its listening sockets and then drains.
+
+        The old one stays in charge when the new one does not become live. Raises like `start`.
+        """
+        old = self._current
+        if old is None:
+            raise PorticoError(EDGE_NOT_READY, "There is no Envoy to restart")
+        base_id = self._base_id_path.read_text().strip()
+        self._epoch += 1
+        self._draining.append(old)
+        await self._spawn("--base-id", base_id, "--restart-epoch", str(self._epoch))
+        await self._until_live(timeout)
+
+    async def stop(self, grace: float = 0.0) -> None:
+        """Let open connections end for `grace` seconds, refusing none meanwhile, and then end every Envoy."""
+        self._stopping = True
+        if grace > 0 and self._current is not None:
+            try:
+                await self.admin.drain_listeners()
+                await asyncio.wait_for(self._current.wait(), grace)
+            except (AdminError, TimeoutError):
+                pass
+        await asyncio.gather(*(self._end(process) for process in [self._current, *self._draining] if process))
+        await asyncio.gather(*self._tasks)
+        self._current = None
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), _TERMINATE_GRACE)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+    @property
+    def _base_id_path(self) -> Path:
+        return self._settings.run_dir / "envoy.base-id"
+
+    def _path(self, name: str) -> Path:
+        return self._settings.run_dir / f"envoy-{self._epoch}.{name}"
+
+    async def _spawn(self, *identity: str) -> None:
+        settings = self._settings
+        config = self._path("json")
+        config.write_text(json.dumps(bootstrap(settings.bootstrap, self._path("admin.sock"))))
+        arguments = ["--config-path", str(config), *identity]
+        arguments += ["--drain-time-s", str(settings.drain_seconds), "--drain-strategy", "immediate"]
+        arguments += ["--parent-shutdown-time-s", str(settings.parent_shutdown_seconds)]
+        arguments += ["--log-level", settings.log_level, "--log-format", _LOG_FORMAT]
+        if settings.concurrency is not None:
+            arguments += ["--concurrency", str(settings.concurrency)]
+        try:
+            process = await asyncio.create_subprocess_exec(
+                settings.binary,
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                limit=_LINE_LIMIT,
+                start_new_session=True,  # a Ctrl-C in the terminal is ours to act on
+                preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,
+            )
+        except OSError as error:
+            raise PorticoError(ENVOY_MISSING, f"{settings.binary} does not run: {error.strerror}") from None
+        self._current = process
+        task = asyncio.create_task(self._follow(process))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _until_live(self, timeout: float) -> None:
+        process = self._current
+        assert process is not None
+        try:
+            async with asyncio.timeout(timeout):
+                while process.returncode is None:
+                    if await self._is_live():
+                        return
+                    await asyncio.sleep(_POLL)
+        except TimeoutError:
+            await self._give_up(process)
+            raise PorticoError(EDGE_NOT_READY, f"Envoy was not live within {timeout:g} s") from None
+        await self._give_up(process)
+        raise PorticoError(EDGE_NOT_READY, f"Envoy ended with status {process.returncode} before it was live")
+
+    async def _give_up(self, process: asyncio.subprocess.Process) -> None:
+        self._current = None
+        await self._end(process)
+        if self._epoch and self._draining:
+            self._current = self._draining.pop()
+            self._epoch -= 1
+
+    async def _is_live(self) -> bool:
+        try:
+            return await self.admin.ready()
+        except AdminError:
+            return False
+
+    async def _follow(self, process: asyncio.subprocess.Process) -> None:
+        """Hand its log on until it ends, and tell of its end."""
+        assert process.stderr is not None
+        while True:
+            try:
+                line = await process.stderr.readline()
+            except ValueError:  # longer than the limit; the rest is read as the next line
+                continue
+            if not line:
+                break
+            _log_line(line, process.pid)
+        returncode = await process.wait()
+        if process in self._draining:
+            self._draining.remove(process)
+        elif process is self._current and not self._stopping:
+            self._current = None
+            log.error("envoy ended", extra={"pid": process.pid, "status": returncode})
+            if self._on_exit is not None:
+                self._on_exit(returncode)
+
+
+def _log_line(line: bytes, pid: int) -> None:
+    text = line.decode(errors="replace").rstrip()
+    try:
+        record: Any = json.loads(text)
+        level, message = _LEVELS[record["level"]], record["message"]
+        facts = {"component": record["component"], "pid": pid}
+    except (ValueError, KeyError, TypeError):
+        level, message, facts = logging.WARNING, text, {"pid": pid}
+    if message:
+        envoy_log.log(level, "%s", message, extra=facts)
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    """Runs in the child before Envoy: the kernel ends Envoy with its parent, so that no orphan keeps the ports."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def prepare() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it died before the call above
+            os._exit(1)
+
+    return prepare
