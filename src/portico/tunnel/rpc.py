@@ -1,0 +1,115 @@
+"""Requests over a session: one typed stream, one JSON object each way."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from portico.tunnel.frames import ErrorCode, ProtocolError
+from portico.tunnel.json_reader import JsonReader
+from portico.tunnel.transport import SessionProtocol, Stream, StreamHandler
+
+log = logging.getLogger(__name__)
+
+ANSWER_SECONDS: Final = 10.0
+"""How long a stream without an answer is kept; also a sensible `timeout` for `request`."""
+
+Message = Mapping[str, object]
+Answer = Callable[[dict[str, object]], Awaitable["Message | None"]]
+"""Answers one request; None finishes the stream without an answer."""
+
+
+class _Asking(StreamHandler):
+    def __init__(self, answer: "asyncio.Future[dict[str, object]]") -> None:
+        self._answer = answer
+        self._reader = JsonReader()
+
+    def data_received(self, data: bytes) -> None:
+        if self._answer.done():
+            return
+        try:
+            answer = self._reader.feed(data)
+        except ProtocolError as error:
+            self._answer.set_exception(error)
+            return
+        if answer is not None:
+            self._answer.set_result(answer)
+
+    def eof_received(self) -> None:
+        self.connection_lost(ErrorCode.PEER_EOF)
+
+    def connection_lost(self, code: int | None) -> None:
+        if not self._answer.done():
+            self._answer.set_exception(ProtocolError(code or ErrorCode.PEER_EOF, "the peer gave no answer"))
+
+
+async def request(session: SessionProtocol, kind: int, message: Message | bytes, timeout: float) -> dict[str, object]:
+    """Ask the peer and return its answer.
+
+    Raises ProtocolError where the answer is no JSON object or the stream ends without one, TimeoutError after `timeout`
+    seconds, and PorticoError(STREAM_LIMIT, SESSION_CLOSED) where no stream can be opened.
+    """
+    answer: asyncio.Future[dict[str, object]] = asyncio.get_running_loop().create_future()
+    body = message if isinstance(message, bytes) else msgspec.json.encode(message)
+    stream = session.open(kind, _Asking(answer), body)
+    try:
+        async with asyncio.timeout(timeout):
+            return await answer
+    finally:
+        stream.abandon()  # Go never finishes its direction of such a stream
+
+
+def tell(session: SessionProtocol, kind: int, message: Message | bytes) -> None:
+    """Send a message that has no answer (StopTunnel, UpstreamFailed). Raises what `SessionProtocol.open` raises."""
+    body = message if isinstance(message, bytes) else msgspec.json.encode(message)
+    stream = session.open(kind, StreamHandler(), body)
+    stream.write_eof()
+    # Go never finishes its direction of such a stream; a RST at once could overtake its reading.
+    asyncio.get_running_loop().call_later(ANSWER_SECONDS, stream.abandon)
+
+
+class Answering(StreamHandler):
+    """Reads one request and answers it, without waiting for the peer's FIN: Rust SDKs finish only after the answer.
+
+    Answer and FIN leave in one frame. Garbage, an early end and an exception of `answer` reset the stream.
+    """
+
+    def __init__(self, stream: Stream, answer: Answer) -> None:
+        self._stream = stream
+        self._answer = answer
+        self._reader = JsonReader()
+        self._task: asyncio.Task[None] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Read on."""
+        if self._task is not None:
+            return
+        try:
+            body = self._reader.feed(data)
+        except ProtocolError as error:
+            log.warning("bad request", extra={"kind": self._stream.kind, "reason": error.message})
+            self._stream.reset(ErrorCode.PROTOCOL)
+            return
+        if body is not None:
+            self._task = asyncio.get_running_loop().create_task(self._respond(body))
+
+    def eof_received(self) -> None:
+        """An end before the request is whole is an error."""
+        if self._task is None:
+            self._stream.reset(ErrorCode.PROTOCOL)
+
+    def connection_lost(self, code: int | None) -> None:
+        """Nobody waits for the answer any more; work that was begun is ended by whoever answers, not cut in the middle."""
+
+    async def _respond(self, body: dict[str, object]) -> None:
+        try:
+            answer = await self._answer(body)
+        except Exception:
+            log.exception("a request could not be answered", extra={"kind": self._stream.kind})
+            self._stream.reset(ErrorCode.INTERNAL)
+            return
+        if answer is not None:
+            self._stream.write(msgspec.json.encode(answer))
+        self._stream.write_eof()

@@ -1,0 +1,176 @@
+"""Joins a stream and a socket: bytes, FIN and resets go through in both directions, at the speed of the slower side."""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from portico.tunnel.frames import ErrorCode
+from portico.tunnel.transport import Stream, StreamHandler
+
+SOCKET_HIGH = 0x10000
+"""Bytes waiting in the socket's transport above which the stream gets no more credit."""
+
+
+class Splice(asyncio.Protocol):
+    """The socket's protocol; `StreamSide` is the stream's.
+
+    Made with a stream and attached to a socket later (`create_connection(lambda: splice)`), or, for a socket that is open,
+    by `transport.set_protocol(splice); splice.connection_made(transport)`. Until the socket is there at most one window
+    of the stream's bytes is held.
+    """
+
+    def __init__(self, stream: Stream, on_closed: "Callable[[Splice], None] | None" = None) -> None:
+        self.stream = stream
+        self.to_socket = 0
+        """Bytes that came from the stream."""
+        self.to_stream = 0
+        """Bytes that came from the socket."""
+        self.reset_code: int | None = None
+        """Why the stream ended, if not with FIN both ways."""
+        self._transport: asyncio.Transport | None = None
+        self._on_closed = on_closed
+        self._held: list[bytes] = []
+        self._stream_finished = False
+        self._socket_finished = False
+        self._stream_over = False
+        self._closed = False
+        stream.handler = StreamSide(self)
+        stream.pause_reading()
+
+    # To be refined by who uses it.
+
+    def last_words(self) -> bytes:
+        """What to write to the socket when the stream ends before its first byte: nothing, unless a relay answers 502."""
+        return b""
+
+    # The socket's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is there: what was held goes out."""
+        self._transport = cast("asyncio.Transport", transport)
+        if self._stream_over:
+            self._end_socket()
+            return
+        self._transport.set_write_buffer_limits(SOCKET_HIGH)
+        for data in self._held:
+            self._transport.write(data)
+        self._held.clear()
+        if self._stream_finished:
+            self._finish_socket()
+        if self._transport.get_write_buffer_size() <= SOCKET_HIGH:
+            self.stream.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """From the socket to the stream."""
+        self.to_stream += len(data)
+        self.stream.write(data)
+
+    def eof_received(self) -> bool:
+        """The socket's peer has finished; the other direction goes on."""
+        self._socket_finished = True
+        self.stream.write_eof()
+        return True
+
+    def pause_writing(self) -> None:
+        """The socket is full: no more credit for the stream."""
+        self.stream.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The socket takes bytes again."""
+        self.stream.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone: so is the stream, unless both directions had finished."""
+        self._transport = None
+        if not self._stream_over:
+            self.stream.reset(ErrorCode.CANCELLED)
+        self._close()
+
+    # The stream's side, called by StreamSide.
+
+    def stream_data(self, data: bytes) -> None:
+        """From the stream to the socket."""
+        self.to_socket += len(data)
+        if self._transport is None:
+            self._held.append(data)
+        else:
+            self._transport.write(data)
+
+    def stream_eof(self) -> None:
+        """The peer of the stream has finished."""
+        self._stream_finished = True
+        if self._transport is not None:
+            self._finish_socket()
+
+    def stream_lost(self, code: int | None) -> None:
+        """The stream is over; an orderly end lets the socket drain, a reset cuts it."""
+        self._stream_over = True
+        self.reset_code = code
+        if self._transport is not None:
+            self._end_socket()
+
+    def pause_socket(self) -> None:
+        """The stream takes no more: stop reading the socket."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_socket(self) -> None:
+        """The stream takes bytes again."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _say_last_words(self) -> None:
+        if self.to_socket == 0 and self._transport is not None and (words := self.last_words()):
+            self._transport.write(words)
+
+    def _finish_socket(self) -> None:
+        assert self._transport is not None
+        self._say_last_words()
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+        else:  # TLS has no half-close in asyncio
+            self._transport.close()
+
+    def _end_socket(self) -> None:
+        assert self._transport is not None
+        if self.reset_code is not None:
+            self._say_last_words()
+        if self.reset_code is None or self.to_socket == 0:
+            self._transport.close()
+        else:
+            self._transport.abort()
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            if self._on_closed is not None:
+                self._on_closed(self)
+
+
+class StreamSide(StreamHandler):
+    """The stream's handler in a splice."""
+
+    __slots__ = ("_splice",)
+
+    def __init__(self, splice: Splice) -> None:
+        self._splice = splice
+
+    def data_received(self, data: bytes) -> None:
+        """See Splice.stream_data."""
+        self._splice.stream_data(data)
+
+    def eof_received(self) -> None:
+        """See Splice.stream_eof."""
+        self._splice.stream_eof()
+
+    def connection_lost(self, code: int | None) -> None:
+        """See Splice.stream_lost."""
+        self._splice.stream_lost(code)
+
+    def pause_writing(self) -> None:
+        """See Splice.pause_socket."""
+        self._splice.pause_socket()
+
+    def resume_writing(self) -> None:
+        """See Splice.resume_socket."""
+        self._splice.resume_socket()

@@ -1,0 +1,105 @@
+"""One stream's state: what is queued to leave, and the flow control of both directions."""
+
+from collections import deque
+from typing import Final
+
+from portico.tunnel.frames import FIN, MAX_DATA, SYN, WINDOW, data_header
+
+CREDIT_BATCH: Final = WINDOW // 4
+"""Consumed bytes that are worth a WNDINC; less and a bulk transfer sends many, more and the usable window shrinks."""
+JOIN_BELOW: Final = 1024
+"""A payload up to this size is copied behind its header: cheaper than one more buffer in the system call."""
+
+
+class StreamState:
+    """Slots and arithmetic only; the session decides. Windows stay within 0 and WINDOW."""
+
+    __slots__ = (
+        "closed",
+        "crowded",
+        "fin_received",
+        "fin_sent",
+        "finishing",
+        "id",
+        "kind",
+        "owed",
+        "pending",
+        "pending_bytes",
+        "plain",
+        "prefix",
+        "queued",
+        "receive_window",
+        "send_window",
+        "syn_sent",
+    )
+
+    def __init__(self, stream: int) -> None:
+        self.id = stream
+        self.kind: int | None = None
+        self.plain = False
+        """Whether incoming bytes go to the driver as they are: the kind is known and it is no heartbeat."""
+        self.prefix = b""
+        """The first bytes of a kind, or of a heartbeat's nonce, that have come so far."""
+        self.pending: deque[bytes | memoryview] = deque()
+        self.pending_bytes = 0
+        self.send_window = WINDOW
+        self.receive_window = WINDOW
+        """What the peer may still send."""
+        self.owed = 0
+        """Bytes consumed and not yet credited."""
+        self.queued = False
+        """Whether the stream waits in the session's round for its turn to send."""
+        self.crowded = False
+        """Whether the driver waits for a StreamDrained."""
+        self.syn_sent = True
+        self.finishing = False
+        self.fin_sent = False
+        self.fin_received = False
+        self.closed = False
+
+    @property
+    def may_send(self) -> bool:
+        """Whether a frame could leave now."""
+        if self.pending:
+            return self.send_window > 0
+        return self.finishing and not self.fin_sent
+
+    def take_frame(self, out: list[bytes | memoryview]) -> int:
+        """Append one DATA frame of at most MAX_DATA bytes to `out`; returns its payload's size."""
+        pending = self.pending
+        room = self.send_window if self.send_window < MAX_DATA else MAX_DATA
+        slot = len(out)
+        out.append(b"")
+        size = 0
+        while pending and size < room:
+            chunk = pending.popleft()
+            length = len(chunk)
+            if length > room - size:
+                view = memoryview(chunk)
+                pending.appendleft(view[room - size :])
+                chunk, length = view[: room - size], room - size
+            out.append(chunk)
+            size += length
+        flags = 0 if self.syn_sent else SYN
+        if self.finishing and not pending:
+            flags |= FIN
+            self.fin_sent = True
+        self.syn_sent = True
+        self.send_window -= size
+        self.pending_bytes -= size
+        header = data_header(self.id, size, flags)
+        if 0 < size <= JOIN_BELOW:
+            out[slot:] = [b"".join((header, *out[slot + 1 :]))]
+        else:
+            out[slot] = header
+        return size
+
+    def consume(self, size: int) -> None:
+        """Note that the application has dealt with `size` bytes, never more than have come."""
+        self.owed += min(size, WINDOW - self.receive_window - self.owed)
+
+    def take_credit(self) -> int:
+        """The increment to send to the peer now; 0 for none (Go ends the session on a WNDINC of 0)."""
+        increment, self.owed = self.owed, 0
+        self.receive_window += increment
+        return increment
