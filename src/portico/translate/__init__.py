@@ -1,1 +1,1 @@
-"""Pure: model values become Envoy resources, one file per concern."""
+"""Pure: model values become Envoy resources as plain dicts. Envoy's words live only here and in `envoy`."""

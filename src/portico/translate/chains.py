@@ -1,0 +1,120 @@
+"""Filter chains of the https listener: the constant ones, and an endpoint's own."""
+
+from typing import Final
+
+from portico.model.edge import EdgeFrame
+from portico.model.endpoint import EdgeTls, Endpoint, Scheme
+from portico.model.names import is_wildcard
+from portico.translate import names
+from portico.translate.connection_manager import connection_manager
+from portico.translate.resource import FILTER_CHAIN, Resource
+from portico.translate.tls import HANDSHAKE_TIMEOUT, HTTP_ALPN, transport_socket
+from portico.translate.typed import Body, extension
+
+_AUTOMATIC: Final = EdgeTls()
+_EARLY_BYTES: Final = 4096
+"""Envoy demands a figure where the upstream is dialled late: what it may read before. A handshake ends before any."""
+
+
+def constant_chains(frame: EdgeFrame) -> list[Body]:
+    """The chains of every edge. They never change: a changed chain would drain all its connections."""
+    return [
+        _http_chain(frame, names.EDGE_CHAIN, names.EDGE_CERTIFICATE),
+        _http_chain(frame, names.ON_DEMAND_CHAIN, None),
+        {
+            **_tls(names.TLS_CHAIN, transport_socket(None, _AUTOMATIC)),
+            "filters": [*_by_sni(), tcp_proxy("tls", names.TLS_CHAIN, after_handshake=True)],
+        },
+        {"name": names.PASS_THROUGH_CHAIN, "filters": [*_by_sni(), tcp_proxy("tls", names.PASS_THROUGH_CHAIN)]},
+        {
+            **_tls(names.CONNECT_CHAIN, transport_socket(names.EDGE_CERTIFICATE, _AUTOMATIC)),
+            "filters": [tcp_proxy("connect", names.AGENTS_CLUSTER, after_handshake=True)],
+        },
+    ]
+
+
+def chain_of(endpoint: Endpoint, frame: EdgeFrame) -> str | None:
+    """Name of the chain that an endpoint's visitors must enter by; None for schemes that know no SNI."""
+    if endpoint.url.scheme not in (Scheme.HTTPS, Scheme.TLS):
+        return None
+    if _needs_own(endpoint):
+        return names.own_name(endpoint)
+    if endpoint.tls is None:
+        return names.PASS_THROUGH_CHAIN
+    if endpoint.url.scheme is Scheme.TLS:
+        return names.TLS_CHAIN
+    return names.ON_DEMAND_CHAIN if endpoint.tls.key_pair else certificate_chain(endpoint.url.host, frame)
+
+
+def certificate_chain(host: str, frame: EdgeFrame) -> str:
+    """The public chain that has a certificate for `host`: the edge's own covers one label under a domain with a dot.
+
+    OpenSSL and browsers reject `*.localhost`: RFC 6125 leaves wildcards of a top-level name to them.
+    """
+    label, _, parent = host.partition(".")
+    covered = "." in frame.domain and parent == frame.domain and label != "*"
+    return names.EDGE_CHAIN if covered else names.ON_DEMAND_CHAIN
+
+
+def own_chain(endpoint: Endpoint, frame: EdgeFrame) -> Resource | None:
+    """The chain of an endpoint whose visitors cannot share one (delivered by FCDS), or None."""
+    if not _needs_own(endpoint):
+        return None
+    name = names.own_name(endpoint)
+    if endpoint.tls is None:
+        return Resource(FILTER_CHAIN, name, {"name": name, "filters": [tcp_proxy("tls", name)]})
+    certificate = names.host_secret(endpoint.url.host) if endpoint.tls.key_pair else None
+    if endpoint.url.scheme is Scheme.TLS:
+        socket = transport_socket(certificate, endpoint.tls)
+        filters = [tcp_proxy("tls", name, after_handshake=True)]
+    else:
+        socket = transport_socket(certificate, endpoint.tls, HTTP_ALPN)
+        asks = endpoint.tls.client_authorities is not None
+        filters = [
+            connection_manager(frame, name, stat_prefix="own", shared=False, client_certificates=asks),
+        ]
+    return Resource(FILTER_CHAIN, name, {**_tls(name, socket), "filters": filters})
+
+
+def tcp_proxy(stat_prefix: str, cluster: str, *, after_handshake: bool = False) -> Body:
+    """Bytes as they are, for as long as both sides want; the other attempts find another address of a pool."""
+    late: Body = (
+        {"upstream_connect_mode": "ON_DOWNSTREAM_TLS_HANDSHAKE", "max_early_data_bytes": _EARLY_BYTES}
+        if after_handshake  # no upstream is dialled for a visitor whose certificate is not verified yet
+        else {}
+    )
+    return extension(
+        "envoy.filters.network.tcp_proxy",
+        "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        stat_prefix=stat_prefix,
+        cluster=cluster,
+        idle_timeout="0s",
+        max_connect_attempts=3,
+        **late,
+    )
+
+
+def _needs_own(endpoint: Endpoint) -> bool:
+    """Rules of its own; a wildcard that is not HTTP (`sni_cluster` is exact) or that has its own certificate."""
+    if endpoint.url.scheme not in (Scheme.HTTPS, Scheme.TLS):
+        return False
+    if endpoint.tls is not None and not endpoint.tls.is_default:
+        return True
+    pair = endpoint.tls is not None and endpoint.tls.key_pair is not None
+    return is_wildcard(endpoint.url.host) and (endpoint.url.scheme is Scheme.TLS or pair)
+
+
+def _http_chain(frame: EdgeFrame, name: str, certificate: str | None) -> Body:
+    return {
+        **_tls(name, transport_socket(certificate, _AUTOMATIC, HTTP_ALPN)),
+        "filters": [connection_manager(frame, names.PUBLIC, stat_prefix=name)],
+    }
+
+
+def _tls(name: str, socket: Body) -> Body:
+    return {"name": name, "transport_socket": socket, "transport_socket_connect_timeout": HANDSHAKE_TIMEOUT}
+
+
+def _by_sni() -> list[Body]:
+    name = "envoy.filters.network.sni_cluster"
+    return [extension(name, f"envoy.extensions.{name.removeprefix('envoy.')}.v3.SniCluster")]

@@ -1,0 +1,111 @@
+"""The HTTP connection manager: how visitors' HTTP is read before any endpoint is known."""
+
+from typing import Final
+
+from portico.model.edge import EdgeFrame
+from portico.translate import names
+from portico.translate.filters import http_filters
+from portico.translate.replies import local_replies
+from portico.translate.typed import ADS, Body, extension
+
+MAX_HEADERS_KIB: Final = 256
+MAX_HEADERS: Final = 1000
+HEADERS_TIMEOUT: Final = "20s"
+"""For the whole head of a request: a visitor who drips it ends here."""
+_CONNECTION_IDLE: Final = "300s"
+
+_UNTRUSTED: Final = ("x-forwarded-for", "x-forwarded-port")
+"""What visitors may not tell about themselves: the edge is where they arrive, and Envoy writes these anew."""
+
+
+def connection_manager(
+    frame: EdgeFrame, scope_class: str, *, stat_prefix: str, shared: bool = True, client_certificates: bool = False
+) -> Body:
+    """The network filter for requests of `scope_class`; `shared` chains serve many endpoints."""
+    return extension(
+        "envoy.filters.network.http_connection_manager",
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix=stat_prefix,
+        codec_type="AUTO",
+        early_header_mutation_extensions=[_early_headers(scope_class)],
+        scoped_routes=_scoped_routes(),
+        http_filters=http_filters(frame),
+        local_reply_config=local_replies(frame.domain, shared=shared),
+        upgrade_configs=[{"upgrade_type": "websocket"}],
+        **_visitor(client_certificates=client_certificates),
+        **_reading(),
+        **_timeouts(frame),
+    )
+
+
+def _early_headers(scope_class: str) -> Body:
+    written = {
+        names.CLASS_HEADER: scope_class,
+        names.HOST_HEADER: "%REQ(:authority)%",
+        "x-forwarded-host": "%REQ(:authority)%",
+    }
+    appends = [
+        {"append": {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
+        for key, value in written.items()
+    ]
+    return extension(
+        "envoy.http.early_header_mutation.header_mutation",
+        "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        mutations=[*appends, *({"remove": name} for name in _UNTRUSTED)],
+    )
+
+
+def _scoped_routes() -> Body:
+    """The same in every connection manager, so that they share one copy of the scopes."""
+    fragments = [
+        {"header_value_extractor": {"name": names.CLASS_HEADER, "element_separator": ";", "index": 0}},
+        {"header_value_extractor": {"name": names.HOST_HEADER, "element_separator": ":", "index": 0}},
+    ]
+    return {
+        "name": "scopes",
+        "scope_key_builder": {"fragments": fragments},
+        "scoped_rds": {"scoped_rds_config_source": ADS},
+        "rds_config_source": ADS,
+    }
+
+
+def _visitor(*, client_certificates: bool) -> Body:
+    """Who the visitor is, as upstreams are told."""
+    fields: Body = {
+        "use_remote_address": True,
+        "append_x_forwarded_port": True,
+        "internal_address_config": {"unix_sockets": False},
+        "generate_request_id": False,
+        "server_header_transformation": "PASS_THROUGH",
+        "forward_client_cert_details": "SANITIZE",
+    }
+    if client_certificates:
+        fields |= {
+            "forward_client_cert_details": "SANITIZE_SET",
+            "set_current_client_cert_details": {"subject": True, "dns": True, "uri": True},
+        }
+    return fields
+
+
+def _reading() -> Body:
+    """How requests are read. Length beside chunked, bad chunks and bad characters are refused by Envoy's defaults."""
+    return {
+        "strip_trailing_host_dot": True,
+        "normalize_path": True,
+        "max_request_headers_kb": MAX_HEADERS_KIB,
+        "http_protocol_options": {"enable_trailers": True, "accept_http_10": True},
+        "http2_protocol_options": {
+            "max_concurrent_streams": 128,
+            "initial_stream_window_size": 262_144,
+            "initial_connection_window_size": 1_048_576,
+            "allow_connect": True,  # RFC 8441: WebSocket over HTTP/2; plain CONNECT finds no route
+        },
+        "common_http_protocol_options": {
+            "idle_timeout": _CONNECTION_IDLE,
+            "max_headers_count": MAX_HEADERS,
+        },
+    }
+
+
+def _timeouts(frame: EdgeFrame) -> Body:
+    return {"request_headers_timeout": HEADERS_TIMEOUT, "stream_idle_timeout": f"{frame.idle_seconds}s"}

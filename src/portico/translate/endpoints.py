@@ -1,0 +1,57 @@
+"""An endpoint as Envoy's resources: the same few of them however many endpoints there are."""
+
+from portico.model.edge import EdgeFrame
+from portico.model.endpoint import Endpoint, Scheme
+from portico.translate import names
+from portico.translate.chains import own_chain
+from portico.translate.clusters import endpoint_cluster
+from portico.translate.listeners import tcp_listener
+from portico.translate.resource import Resource
+from portico.translate.scopes import endpoint_scope, misdirected_scope
+from portico.translate.tls import secret_resource
+
+
+def endpoint_resources(endpoint: Endpoint, frame: EdgeFrame) -> list[Resource]:
+    """Everything of one endpoint, in the order to publish it; remove it in reverse.
+
+    Before an endpoint is removed, or after it is published, the https listener follows with the new `SniTable`, if that
+    has changed.
+    """
+    match endpoint.url.scheme:
+        case Scheme.HTTP:
+            cluster = names.own_name(endpoint)
+            return [*_online(endpoint, cluster), endpoint_scope(frame, endpoint, names.PLAIN, cluster)]
+        case Scheme.HTTPS:
+            return _https(endpoint, frame)
+        case Scheme.TLS:
+            chain = own_chain(endpoint, frame)
+            cluster = names.own_name(endpoint) if chain else names.sni_cluster(endpoint.url.host)
+            return [*_online(endpoint, cluster), *_secret(endpoint), *([chain] if chain else [])]
+        case Scheme.TCP:
+            if not endpoint.addresses:
+                return []
+            return [*_online(endpoint, names.own_name(endpoint)), tcp_listener(frame, endpoint)]
+
+
+def _https(endpoint: Endpoint, frame: EdgeFrame) -> list[Resource]:
+    chain = own_chain(endpoint, frame)
+    cluster = names.own_name(endpoint)
+    resources = [*_online(endpoint, cluster), *_secret(endpoint)]
+    if chain is None:
+        return [*resources, endpoint_scope(frame, endpoint, names.PUBLIC, cluster)]
+    return [
+        *resources,
+        endpoint_scope(frame, endpoint, chain.name, cluster),
+        misdirected_scope(frame, names.PUBLIC, endpoint.url.host),
+        chain,
+    ]
+
+
+def _online(endpoint: Endpoint, cluster: str) -> list[Resource]:
+    return [endpoint_cluster(endpoint, cluster)] if endpoint.addresses else []
+
+
+def _secret(endpoint: Endpoint) -> list[Resource]:
+    if endpoint.tls is None or endpoint.tls.key_pair is None:
+        return []
+    return [secret_resource(names.host_secret(endpoint.url.host), endpoint.tls.key_pair)]

@@ -1,0 +1,23 @@
+"""The HTTP filters of every connection manager, in their one order, with the reason for each place."""
+
+from portico.model.edge import EdgeFrame
+from portico.translate.lookup import lookup_filter
+from portico.translate.typed import Body, extension
+
+
+def http_filters(frame: EdgeFrame) -> list[Body]:
+    """The filters in order.
+
+    What stands between the first and the last must be on by default and switched off by the scopes that do not use it:
+    which filters run is decided from the scope known at the start, and for a host that `lookup` finds there is none.
+    """
+    return [
+        # First: it settles which endpoint is meant, so everything behind it runs under that endpoint's settings.
+        lookup_filter(frame),
+        # Last by Envoy's rule. The x-envoy headers would tell upstreams and visitors of the edge's inside.
+        extension(
+            "envoy.filters.http.router",
+            "envoy.extensions.filters.http.router.v3.Router",
+            suppress_envoy_headers=True,
+        ),
+    ]

@@ -1,0 +1,79 @@
+"""Listeners, and what belongs to the frame of an edge rather than to any endpoint."""
+
+from typing import Final
+
+from portico.model.edge import EdgeFrame, SocketAddress
+from portico.model.endpoint import Endpoint
+from portico.translate import names
+from portico.translate.chains import constant_chains, tcp_proxy
+from portico.translate.clusters import BUFFER_BYTES, agents_cluster, api_cluster
+from portico.translate.connection_manager import connection_manager
+from portico.translate.resource import LISTENER, Resource
+from portico.translate.scopes import forwarding_scope
+from portico.translate.sni import SniTable, filter_chain_matcher
+from portico.translate.typed import ADS, Body, extension, socket_address
+
+_HELLO_TIMEOUT: Final = "15s"
+"""How long a visitor may take for the first bytes of TLS."""
+
+_KEEPALIVE: Final[Body] = {"keepalive_time": 60, "keepalive_interval": 15, "keepalive_probes": 4}
+"""Visitors and agents who vanish without a word are found within two minutes."""
+
+
+def frame_resources(frame: EdgeFrame) -> list[Resource]:
+    """Published once, at start: the agents' and the API's clusters, the API's scope."""
+    return [
+        agents_cluster(frame),
+        api_cluster(frame),
+        forwarding_scope(frame, names.PUBLIC, frame.api_host, names.API_CLUSTER, None),
+    ]
+
+
+def listener_resources(frame: EdgeFrame, table: SniTable) -> list[Resource]:
+    """The listeners of the https and http ports; only the https one depends on `table`."""
+    return [https_listener(frame, table), *([http_listener(frame, frame.http)] if frame.http else [])]
+
+
+def https_listener(frame: EdgeFrame, table: SniTable) -> Resource:
+    """The one listener for visitors and agents. Another table changes the matcher alone, and no connection notices."""
+    body = {
+        **_listener(names.HTTPS_LISTENER, frame.https),
+        "listener_filters": [
+            extension(
+                "envoy.filters.listener.tls_inspector",
+                "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+            )
+        ],
+        "listener_filters_timeout": _HELLO_TIMEOUT,
+        "filter_chain_matcher": filter_chain_matcher(table, frame),
+        "filter_chains": constant_chains(frame),
+        "fcds_config": {"config_source": ADS},
+    }
+    return Resource(LISTENER, names.HTTPS_LISTENER, body)
+
+
+def http_listener(frame: EdgeFrame, address: SocketAddress) -> Resource:
+    """Requests without TLS: http endpoints, and the way to https for the others."""
+    manager = connection_manager(frame, names.PLAIN, stat_prefix=names.PLAIN)
+    body = {**_listener(names.HTTP_LISTENER, address), "filter_chains": [{"name": names.PLAIN, "filters": [manager]}]}
+    return Resource(LISTENER, names.HTTP_LISTENER, body)
+
+
+def tcp_listener(frame: EdgeFrame, endpoint: Endpoint) -> Resource:
+    """A tcp endpoint's own port."""
+    name = names.own_name(endpoint)
+    body = {
+        **_listener(name, SocketAddress(frame.tcp_host, endpoint.url.port)),
+        "stat_prefix": "tcp",
+        "filter_chains": [{"name": "tcp", "filters": [tcp_proxy("tcp", name)]}],
+    }
+    return Resource(LISTENER, name, body)
+
+
+def _listener(name: str, address: SocketAddress) -> Body:
+    return {
+        "name": name,
+        "address": socket_address(address.host, address.port),
+        "per_connection_buffer_limit_bytes": BUFFER_BYTES,
+        "tcp_keepalive": _KEEPALIVE,
+    }

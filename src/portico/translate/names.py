@@ -1,0 +1,48 @@
+"""Every name that Envoy's resources know each other by."""
+
+from typing import Final
+
+from portico.model.endpoint import Endpoint
+
+EDGE_CERTIFICATE: Final = "edge"
+"""Secret: the edge's own certificate, for D, *.D where D has a dot, connect.D, localhost, 127.0.0.1 and ::1."""
+
+AGENTS_CLUSTER: Final = "agents"
+API_CLUSTER: Final = "api"
+
+HTTPS_LISTENER: Final = "https"
+HTTP_LISTENER: Final = "http"
+
+# Security classes: the first fragment of a scope's key. What a request had to show to enter decides, not the listener.
+PUBLIC: Final = "pub"
+PLAIN: Final = "plain"
+
+# Filter chains of the https listener.
+EDGE_CHAIN: Final = "pub"
+ON_DEMAND_CHAIN: Final = "ondemand"
+TLS_CHAIN: Final = "tls"
+PASS_THROUGH_CHAIN: Final = "pt"  # noqa: S105 - a chain
+CONNECT_CHAIN: Final = "connect"
+
+CLASS_HEADER: Final = "x-edge-class"
+HOST_HEADER: Final = "x-edge-host"
+
+
+def own_name(endpoint: Endpoint) -> str:
+    """Name of what belongs to one endpoint alone: its cluster, its own filter chain and class, its tcp listener."""
+    return str(endpoint.url)
+
+
+def sni_cluster(host: str) -> str:
+    """Cluster of a tls endpoint on a constant chain: Envoy finds it by the visitor's SNI, so it is the bare host."""
+    return host
+
+
+def host_secret(host: str) -> str:
+    """Secret with the certificate of `host`: the on-demand selector asks for it by the visitor's SNI."""
+    return host
+
+
+def scope_name(scope_class: str, host: str) -> str:
+    """Name of a scoped route configuration."""
+    return f"{scope_class}/{host}"

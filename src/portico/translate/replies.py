@@ -1,0 +1,83 @@
+"""Envoy's own answers as Portico's error pages."""
+
+import re
+from typing import Final
+
+from portico.model import errors, pages
+from portico.model.errors import ErrorCode
+from portico.translate.typed import Body
+
+OFFLINE_STATUS: Final = 470
+MISDIRECTED_STATUS: Final = 471
+"""Unassigned statuses with which a scope names its page; no other reply comes here with them."""
+
+_BROWSER: Final[Body] = {"header_filter": {"header": {"name": "accept", "string_match": {"contains": "text/html"}}}}
+_PROGRAM: Final[Body] = {"header_filter": {"header": {"name": "accept", "string_match": {"contains": "json"}}}}
+
+
+def local_replies(domain: str, *, shared: bool) -> Body:
+    """`LocalReplyConfig`. On a chain that is not `shared`, a host that it does not know is a misdirected request."""
+    rules: list[tuple[Body, ErrorCode]] = [
+        (_status(OFFLINE_STATUS), errors.ENDPOINT_OFFLINE),
+        (_status(MISDIRECTED_STATUS), errors.MISDIRECTED),
+        *(_unknown_host(domain) if shared else [(_flags("NR"), errors.MISDIRECTED)]),
+        (_flags("UO"), errors.STREAM_LIMIT),
+        (_flags("UH", "UF", "LH"), errors.TUNNEL_UNAVAILABLE),
+        (_flags("UT", "UMSDR"), errors.UPSTREAM_TIMEOUT),
+        # Envoy answers 408 where the request itself stopped, 504 where the response never began.
+        (_all(_flags("SI"), _status(504)), errors.UPSTREAM_TIMEOUT),
+        (_flags("UPE", "UC", "UR", "LR", "URX"), errors.BAD_GATEWAY_RESPONSE),
+    ]
+    mappers = [mapper for condition, code in rules for mapper in _mappers(condition, code, status=code.status)]
+    # 400, 408, 413, 426, 431 … each stays what it is.
+    return {"mappers": mappers + _mappers(_flags("DPE"), errors.REQUEST_REFUSED, status=None)}
+
+
+def _unknown_host(domain: str) -> list[tuple[Body, ErrorCode]]:
+    below = {
+        "header_filter": {
+            "header": {
+                "name": ":authority",
+                "string_match": {"safe_regex": {"regex": rf"(?i).+\.{re.escape(domain)}\.?(:\d+)?"}},
+            }
+        }
+    }
+    return [(_all(_flags("NR"), below), errors.ENDPOINT_OFFLINE), (_flags("NR"), errors.HOST_UNKNOWN)]
+
+
+def _mappers(condition: Body, code: ErrorCode, *, status: int | None) -> list[Body]:
+    forms = [
+        (_all(condition, _BROWSER), "text/html; charset=utf-8", pages.html_page(code)),
+        (_all(condition, _PROGRAM), "application/json", pages.json_page(code)),
+        (condition, "text/plain; charset=utf-8", pages.text_page(code)),
+    ]
+    return [_mapper(when, code, status, content_type, text) for when, content_type, text in forms]
+
+
+def _mapper(when: Body, code: ErrorCode, status: int | None, content_type: str, text: str) -> Body:
+    headers = [*pages.code_headers(code), ("cache-control", "no-store")]
+    body: Body = {
+        "filter": when,
+        "headers_to_add": [
+            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+            for key, value in headers
+        ],
+        "body_format_override": {
+            "text_format_source": {"inline_string": text.replace("%", "%%")},
+            "content_type": content_type,
+        },
+    }
+    return body if status is None else body | {"status_code": status}
+
+
+def _status(status: int) -> Body:
+    comparison = {"op": "EQ", "value": {"default_value": status, "runtime_key": "portico.unused"}}
+    return {"status_code_filter": {"comparison": comparison}}
+
+
+def _flags(*flags: str) -> Body:
+    return {"response_flag_filter": {"flags": list(flags)}}
+
+
+def _all(*conditions: Body) -> Body:
+    return {"and_filter": {"filters": list(conditions)}}

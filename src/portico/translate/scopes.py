@@ -1,0 +1,110 @@
+"""Scopes: one ScopedRouteConfiguration an endpoint, so that a change of one touches no other."""
+
+from typing import Final
+
+from portico.model import pages
+from portico.model.edge import EdgeFrame
+from portico.model.endpoint import Endpoint
+from portico.translate import lookup, names
+from portico.translate.replies import MISDIRECTED_STATUS, OFFLINE_STATUS
+from portico.translate.resource import SCOPE, Resource
+from portico.translate.typed import Body, extension
+
+_REMOVED_FROM_REQUESTS: Final = (
+    names.CLASS_HEADER,
+    names.HOST_HEADER,
+    "x-envoy-external-address",
+    # CGI and WSGI read `_` as `-`: these spellings would pass for the edge's word or for the message's framing.
+    "x_forwarded_for",
+    "x_forwarded_host",
+    "x_forwarded_port",
+    "x_forwarded_proto",
+    "x_real_ip",
+    "content_length",
+    "transfer_encoding",
+    "x_forwarded_client_cert",
+)
+
+_RETRY: Final[Body] = {
+    # Only where the upstream has seen nothing of the request.
+    "retry_on": "connect-failure,refused-stream,reset-before-request",
+    "num_retries": 3,
+    "host_selection_retry_max_attempts": 5,
+    "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.1s"},
+    "retry_host_predicate": [
+        extension(
+            "envoy.retry_host_predicates.previous_hosts",
+            "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+        )
+    ],
+}
+
+
+def forwarding_scope(frame: EdgeFrame, scope_class: str, host: str, cluster: str, host_header: str | None) -> Resource:
+    """Requests of `scope_class` for `host` go to `cluster`."""
+    action: Body = {
+        "cluster": cluster,
+        "timeout": "0s",  # a response may take as long as it takes; silence is ended by the stream's idle timeout
+        "retry_policy": _RETRY,
+    }
+    if host_header is not None:
+        action["host_rewrite_literal"] = host_header
+    return _scope(frame, scope_class, host, {"route": action, **_error_headers(frame)})
+
+
+def offline_scope(frame: EdgeFrame, scope_class: str, host: str) -> Resource:
+    """The host is known but nothing serves it now."""
+    return _scope(frame, scope_class, host, {"direct_response": {"status": OFFLINE_STATUS}})
+
+
+def misdirected_scope(frame: EdgeFrame, scope_class: str, host: str) -> Resource:
+    """The host demands more than requests of `scope_class` have shown; a browser tries again on a new connection."""
+    return _scope(frame, scope_class, host, {"direct_response": {"status": MISDIRECTED_STATUS}})
+
+
+def endpoint_scope(frame: EdgeFrame, endpoint: Endpoint, scope_class: str, cluster: str) -> Resource:
+    """The scope that answers for an endpoint, online or not."""
+    host = endpoint.url.host
+    if not endpoint.addresses:
+        return offline_scope(frame, scope_class, host)
+    return forwarding_scope(frame, scope_class, host, cluster, endpoint.host_header)
+
+
+def _scope(frame: EdgeFrame, scope_class: str, host: str, answer: Body) -> Resource:
+    name = names.scope_name(scope_class, host)
+    routes: Body = {
+        "name": name,
+        "validate_clusters": False,  # order is the publisher's; a late cluster must not reject the scope
+        "request_headers_to_remove": list(_REMOVED_FROM_REQUESTS),
+        # After the route's own, which have read the marks (most_specific_header_mutations_wins is off).
+        "response_headers_to_remove": [frame.mark_header, pages.ngrok_mark(frame.mark_header)],
+        "virtual_hosts": [
+            {
+                "name": "v",
+                "domains": ["*"],
+                "routes": [{"name": name, "match": {"prefix": "/"}, **answer}],
+                "typed_per_filter_config": lookup.switched_off(),
+            }
+        ],
+    }
+    key = {"fragments": [{"string_key": scope_class}, {"string_key": host}]}
+    return Resource(SCOPE, name, {"name": name, "key": key, "route_configuration": routes})
+
+
+def _error_headers(frame: EdgeFrame) -> Body:
+    """An upstream's error headers are dropped; the relay's marks become the real ones.
+
+    A value that comes out empty is not added, and the second rule acts only where the first has added.
+    """
+    mark = frame.mark_header
+    rules = [
+        (pages.CODE_HEADER, f"%RESP({mark})%", "OVERWRITE_IF_EXISTS_OR_ADD"),
+        (pages.CODE_HEADER, f"PORTICO_%RESP({mark})%", "OVERWRITE_IF_EXISTS"),
+        (pages.NGROK_CODE_HEADER, f"%RESP({pages.ngrok_mark(mark)})%", "OVERWRITE_IF_EXISTS_OR_ADD"),
+    ]
+    return {
+        "response_headers_to_remove": [pages.CODE_HEADER, pages.NGROK_CODE_HEADER],
+        "response_headers_to_add": [
+            {"header": {"key": key, "value": value}, "append_action": action} for key, value, action in rules
+        ],
+    }
