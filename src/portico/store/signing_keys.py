@@ -1,0 +1,31 @@
+"""Secret keys that the edge signs with, e.g. session cookies."""
+
+import secrets
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from portico.store.tables import SigningKeyRow
+
+COOKIES: Final = "cookies"
+"""Signs what agents and browsers bring back."""
+_LENGTH: Final = 32
+
+
+class SigningKeys:
+    """The signing keys, within one transaction."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def find(self, purpose: str) -> bytes | None:
+        """The key for this purpose: 32 bytes."""
+        row = self._session.get(SigningKeyRow, purpose)
+        return None if row is None else row.secret
+
+    def add(self, purpose: str) -> bytes:
+        """Make the key for this purpose; there must be none yet."""
+        secret = secrets.token_bytes(_LENGTH)
+        self._session.add(SigningKeyRow(purpose=purpose, secret=secret))
+        self._session.flush()
+        return secret

@@ -1,0 +1,43 @@
+"""Tokens and ids: how they are made, and what the store keeps of a token.
+
+A token of ours has 190 random bits, so its plain SHA-256 can be neither guessed nor looked up in tables; a slow hash
+would only slow down agents. Finding a token means finding its digest in an index: how long that takes tells
+nothing about the token, since nobody can choose digests.
+"""
+
+import hashlib
+import secrets
+from typing import Final
+
+_BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_TOKEN_LENGTH: Final = 32
+_ID_LENGTH: Final = 22
+
+
+def new_authtoken() -> str:
+    """A token for agents: `pt_` and 32 characters."""
+    return "pt_" + _random(_TOKEN_LENGTH)
+
+
+def new_api_key() -> str:
+    """A key for the API: `pak_` and 32 characters."""
+    return "pak_" + _random(_TOKEN_LENGTH)
+
+
+def new_id(kind: str) -> str:
+    """An id such as `rd_…`: the kind and 22 characters."""
+    return f"{kind}_{_random(_ID_LENGTH)}"
+
+
+def digest(token: str) -> bytes:
+    """What the store keeps: SHA-256 of the token's UTF-8 text (lone surrogates, which no token has, included)."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def shown_prefix(token: str) -> str:
+    """What lists show of a token: at most 8 characters, and never more than a quarter of it."""
+    return token[: min(8, len(token) // 4)]
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_BASE62) for _ in range(length))
