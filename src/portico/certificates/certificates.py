@@ -1,0 +1,136 @@
+"""Which certificate a name is served with: its owner's own, or one of the edge's authority, issued on demand."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from portico.certificates.authority import Authority
+from portico.certificates.check import check_own_pair
+from portico.model.endpoint import KeyPair
+from portico.model.names import candidates
+
+MAX_LEAVES: Final = 10_000
+"""Leaves kept; one is about 1.5 kB, and issuing it again costs a tenth of a millisecond."""
+RENEW_AFTER: Final = 2 / 3
+"""Part of its time after which an automatic certificate is replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expiries:
+    """For the metrics: when what the edge serves expires."""
+
+    authority: datetime
+    edge: datetime
+    own: dict[str, datetime]
+    """Owners' own certificates, by host; nobody but the owner can renew them."""
+    leaves: int
+    """Automatic certificates in the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    pair: KeyPair
+    not_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    pair: KeyPair
+    not_after: datetime
+    renew_at: datetime
+
+
+def utc_now() -> datetime:
+    """The system's clock."""
+    return datetime.now(UTC)
+
+
+class Certificates:
+    """All certificates of one edge. Not for several threads at once: control's event loop has it alone."""
+
+    def __init__(
+        self,
+        authority: Authority,
+        domain: str,
+        may_issue: Callable[[str], bool],
+        *,
+        now: Callable[[], datetime] = utc_now,
+        max_leaves: int = MAX_LEAVES,
+    ) -> None:
+        self._authority = authority
+        self._edge_names = edge_names(domain)
+        self._may_issue = may_issue
+        self._now = now
+        self._max_leaves = max_leaves
+        self._edge = self._issue(self._edge_names)
+        self._own: dict[str, _Own] = {}
+        self._leaves: OrderedDict[str, _Leaf] = OrderedDict()
+
+    def edge_pair(self) -> KeyPair:
+        """The edge's own certificate: for its own names, and for connections that name no server."""
+        if self._is_due(self._edge):
+            self._edge = self._issue(self._edge_names)
+        return self._edge.pair
+
+    def set_own(self, host: str, pair: KeyPair, *, where: str) -> None:
+        """Serve `host` (a name or wildcard) with its owner's pair.
+
+        Raises PorticoError(CERTIFICATE_INVALID), naming `where`, if the pair is unfit for it.
+        """
+        facts = check_own_pair(pair, host, now=self._now(), where=where)
+        self._own[host] = _Own(pair, facts.not_after)
+
+    def remove_own(self, host: str) -> None:
+        """Serve `host` with an automatic certificate again."""
+        self._own.pop(host, None)
+
+    def for_name(self, host: str) -> KeyPair | None:
+        """The pair for this SNI (normalized): its owner's, else the edge's own, else an automatic one if allowed."""
+        own = next((self._own[name] for name in candidates(host) if name in self._own), None)
+        if own is not None:
+            return own.pair
+        if host in self._edge_names:
+            return self.edge_pair()
+        return self._leaf(host) if self._may_issue(host) else None
+
+    def forget(self, host: str) -> None:
+        """Drop the automatic certificate of a name that is served no longer."""
+        self._leaves.pop(host, None)
+
+    def due(self) -> list[str]:
+        """Names whose automatic certificate has to be renewed now: ask for each again and give Envoy the answer."""
+        return [host for host, leaf in self._leaves.items() if self._is_due(leaf)]
+
+    def expiries(self) -> Expiries:
+        """When the certificates expire."""
+        own = {host: own.not_after for host, own in self._own.items()}
+        return Expiries(self._authority.not_after, self._edge.not_after, own, len(self._leaves))
+
+    def _leaf(self, host: str) -> KeyPair:
+        leaf = self._leaves.get(host)
+        if leaf is None or self._is_due(leaf):
+            leaf = self._leaves[host] = self._issue((host,))
+        self._leaves.move_to_end(host)
+        if len(self._leaves) > self._max_leaves:
+            self._leaves.popitem(last=False)
+        return leaf.pair
+
+    def _issue(self, names: tuple[str, ...]) -> _Leaf:
+        now = self._now()
+        pair, not_after = self._authority.issue(names, now)
+        return _Leaf(pair, not_after, now + (not_after - now) * RENEW_AFTER)
+
+    def _is_due(self, leaf: _Leaf) -> bool:
+        return self._now() >= leaf.renew_at
+
+
+def edge_names(domain: str) -> tuple[str, ...]:
+    """What the edge's own certificate covers.
+
+    `*.D` only where D has a dot: clients refuse a wildcard for a whole top-level domain (RFC 6125, 7.2).
+    """
+    wildcard = (f"*.{domain}",) if "." in domain else ()
+    services = (f"connect.{domain}", f"api.{domain}", f"dashboard.{domain}")
+    return tuple(dict.fromkeys((domain, *wildcard, *services, "localhost", "127.0.0.1", "::1")))
