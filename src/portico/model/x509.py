@@ -91,7 +91,7 @@ def read_private_key(pem: str, *, where: str) -> PrivateKeyTypes:
     try:
         # `openssl ecparam` writes the curve as a block of its own in front of the key, which says it, too.
         start = pem.rindex(_BEGIN, 0, pem.index("PRIVATE KEY-----"))
-        return load_pemread_private_key(pem[start:].encode(), password=None)
+        return load_pem_private_key(pem[start:].encode(), password=None)
     except TypeError:
         raise PorticoError(
             CERTIFICATE_INVALID,
