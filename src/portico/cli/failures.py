@@ -9,38 +9,39 @@ from typing import Final
 
 import click
 
-from portico.model.errors import OPTION_INVALID, PorticoError
+from portico.model.errors import OPTION_INVALID, UPSTREAM_INVALID, URL_INVALID, PorticoError
 from portico.version import __version__
 
 log = logging.getLogger(__name__)
 
 FAILED: Final = 1
 USAGE: Final = 2
+_USAGE_CODES: Final = (OPTION_INVALID, UPSTREAM_INVALID, URL_INVALID)
 
 
 def report(error: BaseException) -> int:
     """Say what went wrong, and return the exit status. Never shows a traceback."""
+    status = FAILED
     match error:
         case click.exceptions.Exit():
-            return error.exit_code
+            status = error.exit_code
         case SystemExit():
-            return error.code if isinstance(error.code, int) else FAILED
+            status = error.code if isinstance(error.code, int) else FAILED
         case click.Abort() | KeyboardInterrupt():
             _say("stopped")
-            return FAILED
         case click.UsageError():
             _say(f"{_usage_message(error)} ({OPTION_INVALID})", _help_hint(error))
-            return USAGE
+            status = USAGE
         case click.ClickException():
             _say(f"{_sentence(error.format_message())} ({OPTION_INVALID})")
-            return FAILED
         case PorticoError():
             _say_problem(error)
-            return USAGE if error.code is OPTION_INVALID else FAILED
+            status = USAGE if error.code in _USAGE_CODES else FAILED
         case BrokenPipeError():
-            return FAILED
+            pass  # whoever read our output has gone; there is nobody to tell
         case _:
-            return _unexpected(error)
+            _say_unexpected(error)
+    return status
 
 
 def warn(text: str) -> None:
@@ -80,7 +81,7 @@ def _help_hint(error: click.UsageError) -> str:
     return f"See `{error.ctx.command_path} --help`." if error.ctx else "See `portico --help`."
 
 
-def _unexpected(error: BaseException) -> int:
+def _say_unexpected(error: BaseException) -> None:
     """A fault of ours: the details go into a file, one line to the person."""
     details = "".join(traceback.format_exception(error))
     log.debug("unexpected error", exc_info=error)
@@ -92,4 +93,3 @@ def _unexpected(error: BaseException) -> int:
         f"portico failed unexpectedly ({type(error).__name__}); the details are in {Path(file.name)}",
         "Please report it with that file; CONTRIBUTING.md says where.",
     )
-    return FAILED

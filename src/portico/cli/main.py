@@ -12,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from portico.cli.failures import report
+from portico.cli.groups import Group
 from portico.version import __version__
 
 _COMMANDS: Final = {
@@ -27,7 +28,7 @@ _COMMANDS: Final = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group that knows its commands by name and short help, and imports one when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -53,17 +54,6 @@ class LazyGroup(click.Group):
             return super().shell_complete(ctx, incomplete)
         return [CompletionItem(name, help=text) for name, (_, text) in _COMMANDS.items() if name.startswith(incomplete)]
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, naming the nearest command where there is none of that name."""
-        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            import difflib
-
-            near = difflib.get_close_matches(args[0], _COMMANDS, n=1, cutoff=0.5)
-            ctx.fail(f"there is no command {args[0]!r}{f'; did you mean {near[0]}?' if near else ''}")
-        return super().resolve_command(ctx, args)
-
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "-v", "--version", prog_name="portico", message="%(prog)s version %(version)s")
@@ -83,7 +73,7 @@ def run(arguments: Sequence[str] | None = None, **extra: Any) -> int:
     """Run one command line and return its exit status."""
     try:
         status = portico.main(arguments, prog_name="portico", standalone_mode=False, **extra)
-    except BaseException as error:  # noqa: BLE001: the one place that all errors end at
+    except BaseException as error:  # the one place that all errors end at
         return report(error)
     return status if isinstance(status, int) else 0
 

@@ -4,13 +4,13 @@ Of several files the later one wins: mappings are merged key by key, lists and p
 """
 
 import difflib
-import types
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from portico.cli.config.models import AgentKeys, Document
 from portico.cli.config.source import KeyPath, Place, Problem, Source, parse, read_text
@@ -22,7 +22,7 @@ _TOP_V2: Final = frozenset({"version", "tunnels"})
 
 
 def load(files: Sequence[Path]) -> Document:
-    """The merged and validated document of `files`; an empty one of none. Raises PorticoError, CONFIG_INVALID with all problems."""
+    """The merged and validated document of `files`. Raises PorticoError; CONFIG_INVALID tells all problems at once."""
     return validate([parse(read_text(file), str(file)) for file in files])
 
 
@@ -44,7 +44,7 @@ def validate(sources: Sequence[Source]) -> Document:
 
 
 def as_version_3(source: Source, problems: list[Problem]) -> Source:
-    """`source` in the form of version 3. Appends to `problems` where its version is not known or a key belongs to the other."""
+    """`source` in the form of version 3; `problems` grows by an unknown version and another version's keys."""
     version = str(source.values.get("version", "")) if source.values else "3"
     if version == "3":
         return source
@@ -56,11 +56,11 @@ def as_version_3(source: Source, problems: list[Problem]) -> Source:
         )
         return Source(source.file)
     names = {V2_TO_V3.get(key, key): key for key in source.values if key not in V2_TO_V3.values()}
-    for key in V2_TO_V3.values() & source.values.keys():
-        problems.append(_unknown(source.place((key,)), key, [_OTHER_NAMES[key]]))
+    theirs = V2_TO_V3.values() & source.values.keys()
+    problems += [_unknown(source.place((key,)), key, [_OTHER_NAMES[key]]) for key in theirs]
     agent = {new: source.values[old] for new, old in names.items() if old not in _TOP_V2}
     values: dict[str, object] = {"version": "2", "agent": agent}
-    places: dict[KeyPath, Place] = {(): source.place(())}
+    places: dict[KeyPath, Place] = {(): source.place(()), ("agent",): source.place(())}
     if "tunnels" in source.values:
         values["tunnels"] = source.values["tunnels"]
     for path, place in source.places.items():
@@ -105,12 +105,13 @@ def _told(error: ValidationError, source: Source) -> Iterator[Problem]:
         elif item["type"] == "missing":
             yield Problem(place, f"{place.key}.{name}: is missing")
         else:
-            said = _in_words(item["type"], item["msg"], item.get("ctx", {}))
+            said = in_words(item)
             yield Problem(place, f"{place.key}: {said}" if place.key else said)
 
 
-def _in_words(kind: str, message: str, context: dict[str, Any]) -> str:
-    """pydantic's reason in the words of somebody who writes a YAML file."""
+def in_words(error: ErrorDetails) -> str:
+    """pydantic's reason in the words of somebody who writes a flag or a file."""
+    kind, message = error["type"], error["msg"]
     words = {
         "string_type": "must be text",
         "dict_type": "must be a mapping of keys to values",
@@ -122,7 +123,8 @@ def _in_words(kind: str, message: str, context: dict[str, Any]) -> str:
         "float_type": "must be a number",
     }
     if kind == "literal_error":
-        return f"must be {str(context['expected']).replace(chr(39), '')}"
+        expected = str(error["ctx"]["expected"]).replace("'", "")
+        return f"must be {expected.removeprefix(' or ')}"
     if kind == "value_error":
         return message.removeprefix("Value error, ")
     return words.get(kind) or message[0].lower() + message[1:]
@@ -164,6 +166,7 @@ def _model_at(path: KeyPath) -> type[BaseModel] | None:
 
 def _model_in(annotation: object) -> type[BaseModel] | None:
     """The model somewhere inside an annotation such as `tuple[Model, ...]` or `Model | None`."""
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        return annotation if issubclass(annotation, BaseModel) else None
-    return next((found for part in typing.get_args(annotation) if (found := _model_in(part))), None)
+    parts = typing.get_args(annotation)
+    if not parts:
+        return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+    return next((found for part in parts if (found := _model_in(part))), None)

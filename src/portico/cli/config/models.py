@@ -1,4 +1,4 @@
-"""What a configuration file may say: the agent's own keys, `tunnels:` (version 2, also tolerated in 3) and `endpoints:` (3).
+"""What a configuration file may say: the agent's own keys, `tunnels:` (version 2, tolerated in 3), `endpoints:` (3).
 
 The names are ngrok's, so that a file written for its agent is understood here. A tunnel's keys are at the same time the
 flags of `portico http|tls|tcp`: a flag is written with hyphens, the key with underscores.
@@ -131,6 +131,7 @@ class Webhook(Section):
 class Tunnel(Section):
     """An entry of `tunnels:`, and what the flags of `portico http|tls|tcp` say."""
 
+    name: str = Field(default="", description="Name of the endpoint at the edge.")
     addr: str | None = Field(
         default=None, description="The upstream: port, host:port, URL, unix:/path or file:///directory."
     )

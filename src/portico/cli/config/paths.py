@@ -12,7 +12,7 @@ FILE_NAME: Final = "portico.yml"
 
 
 def default_path(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
-    """The platform's own place for `portico/portico.yml`. Raises PorticoError(CONFIG_MISSING) for a user without a home."""
+    """The platform's own place for it. Raises PorticoError(CONFIG_MISSING) for a user without a home."""
     environ = os.environ if environ is None else environ
     return _folder(environ, platform) / "portico" / FILE_NAME
 

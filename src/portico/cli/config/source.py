@@ -96,7 +96,7 @@ def compose(text: str, file: str) -> yaml.Node | None:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise PorticoError(CONFIG_INVALID, f"{file}{line}: {error.problem or 'not valid YAML'}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        # ReaderError (a character YAML forbids) has no mark; ValueError is PyYAML's answer to an escape like "\UFFFFFFFF".
+        # ReaderError (a character that YAML forbids) has no mark.
         reason = getattr(error, "reason", None) or "not valid YAML"
         raise PorticoError(CONFIG_INVALID, f"{file}: {reason}") from None
 

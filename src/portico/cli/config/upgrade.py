@@ -1,7 +1,7 @@
 """Version 2 to version 3, keeping comments and order where the text allows it.
 
-Version 3 puts the agent's keys under `agent:` and renames two of them; `tunnels:` stays, because what its entries can say
-(`basic_auth`, `oauth` …) has no other word in version 3 than a traffic policy.
+Version 3 puts the agent's keys under `agent:` and renames two of them; `tunnels:` stays, because what its entries can
+say (`basic_auth`, `oauth` …) has no other word in version 3 than a traffic policy.
 """
 
 import yaml

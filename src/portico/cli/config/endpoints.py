@@ -1,0 +1,227 @@
+"""From what files and flags say to the agent's own values: the one place where the two vocabularies meet."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+from urllib.parse import urlsplit
+
+from portico.agent.bind import BindKind, BindRequest, HttpOptions, SignIn
+from portico.agent.dial import UpstreamTls
+from portico.agent.settings import AgentTls
+from portico.agent.upstream import Upstream, parse_upstream
+from portico.cli.config.models import Document, EndpointKeys, HeaderChange, Networked, OAuth, Oidc, Tunnel
+from portico.cli.config.pem import read_authorities, read_key_pair
+from portico.cli.config.traffic_policy import policy_text
+from portico.model.endpoint import EndpointUrl
+from portico.model.errors import OPTION_INVALID, UPSTREAM_INVALID, PorticoError
+
+_SCHEMES: Final = {"http": ("http", "https"), "tls": ("tls",), "tcp": ("tcp",)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forwarding:
+    """One endpoint to start: what to ask the edge for, and where its traffic ends."""
+
+    name: str
+    """What people call it here: the name in the file, or `command_line`."""
+    bind: BindRequest
+    upstream: Upstream
+    upstream_tls: UpstreamTls
+    agent_tls: AgentTls | None
+    inspect: bool
+
+
+def named_endpoints(document: Document) -> dict[str, Tunnel]:
+    """Everything that the file can start, by name."""
+    return {**document.tunnels, **{endpoint.name: as_tunnel(endpoint) for endpoint in document.endpoints}}
+
+
+def as_tunnel(endpoint: EndpointKeys) -> Tunnel:
+    """An entry of `endpoints:` in the words of `tunnels:`; its URL's scheme tells the kind. Raises PorticoError."""
+    scheme = urlsplit(endpoint.url or "").scheme if "://" in (endpoint.url or "") else "https"
+    tls = endpoint.agent_tls_termination
+    upstream = endpoint.upstream
+    shared = endpoint.model_dump(exclude={"upstream", "agent_tls_termination"}, exclude_unset=True)
+    known = {name: kind for kind, schemes in _SCHEMES.items() for name in schemes}
+    if scheme not in known:
+        raise PorticoError(
+            OPTION_INVALID, f"endpoint {endpoint.name}: the scheme {scheme!r} is none of {', '.join(known)}"
+        )
+    return Tunnel.model_validate(
+        {
+            **shared,
+            "proto": known[scheme],
+            "addr": upstream.url,
+            "upstream_protocol": upstream.protocol,
+            "upstream_proxy_protocol": upstream.proxy_protocol,
+            "upstream_tls_verify": upstream.tls_verify,
+            "upstream_tls_verify_cas": upstream.tls_verify_cas,
+            "terminate_at": "agent" if tls else None,
+            "crt": tls.server_certificate if tls else None,
+            "key": tls.server_private_key if tls else None,
+            "mutual_tls_cas": tls.mutual_tls_certificate_authorities if tls else (),
+        }
+    )
+
+
+def forwardings(name: str, tunnel: Tunnel) -> tuple[Forwarding, ...]:
+    """What to start for an entry: one endpoint, or two where `schemes` asks for http and https. Raises PorticoError."""
+    if tunnel.addr is None:
+        raise PorticoError(UPSTREAM_INVALID, f"{name}: addr is missing")
+    kind = _kind(name, tunnel)
+    upstream = parse_upstream(tunnel.addr, http=kind is None or kind == "http")
+    tls = UpstreamTls(
+        verify=tunnel.upstream_tls_verify,
+        authorities=read_authorities((tunnel.upstream_tls_verify_cas,)) if tunnel.upstream_tls_verify_cas else None,
+    )
+    agent_tls, bind = _terminated(name, tunnel, _bind(tunnel, upstream))
+    binds = (
+        [replace(bind, kind=BindKind.LABELED, labels=_labels(tunnel))] if kind is None else _named(bind, tunnel, kind)
+    )
+    return tuple(
+        Forwarding(
+            name=name if position == 0 else f"{name} ({bind.kind})",
+            bind=bind,
+            upstream=upstream,
+            upstream_tls=tls,
+            agent_tls=agent_tls,
+            inspect=tunnel.inspect and bind.kind.is_http,
+        )
+        for position, bind in enumerate(binds)
+    )
+
+
+def _kind(name: str, tunnel: Tunnel) -> str | None:
+    if tunnel.labels and tunnel.proto:
+        raise PorticoError(OPTION_INVALID, f"{name}: proto and labels exclude each other")
+    if not tunnel.labels and not tunnel.proto:
+        raise PorticoError(OPTION_INVALID, f"{name}: proto is missing; give http, tls or tcp")
+    return tunnel.proto
+
+
+def _named(bind: BindRequest, tunnel: Tunnel, kind: str) -> Iterable[BindRequest]:
+    """`bind` under its URL, for each scheme asked for."""
+    ways = {
+        "url": tunnel.url,
+        "domain": tunnel.domain,
+        "hostname": tunnel.hostname,
+        "subdomain": tunnel.subdomain,
+        "remote_addr": tunnel.remote_addr,
+    }
+    used = [way for way, value in ways.items() if value]
+    if len(used) > 1:
+        raise PorticoError(OPTION_INVALID, f"{' and '.join(used)} exclude each other; give url alone")
+    text = ways[used[0]] if used else None
+    schemes: tuple[str, ...] = tunnel.schemes or _SCHEMES[kind][-1:]
+    if text is not None and "://" in text:
+        scheme, _, text = text.partition("://")
+        if scheme not in _SCHEMES[kind] or (tunnel.schemes and scheme not in tunnel.schemes):
+            raise PorticoError(
+                OPTION_INVALID, f"the URL's scheme {scheme!r} does not fit: {' or '.join(schemes)} is asked for"
+            )
+        schemes = (scheme,)
+    subdomain = text if used == ["subdomain"] else ""
+    for scheme in dict.fromkeys(schemes):
+        url = str(EndpointUrl.parse(f"{scheme}://{text}")) if text and not subdomain else ""
+        yield replace(bind, kind=BindKind(scheme), url=url, subdomain=subdomain or "")
+
+
+def _bind(tunnel: Tunnel, upstream: Upstream) -> BindRequest:
+    if tunnel.proxy_proto and tunnel.upstream_proxy_protocol:
+        raise PorticoError(OPTION_INVALID, "proxy_proto and upstream_proxy_protocol exclude each other")
+    networks = tunnel.ip_restriction or Networked()
+    return BindRequest(
+        kind=BindKind.HTTPS,
+        name=tunnel.name,
+        description=tunnel.description,
+        metadata=tunnel.metadata,
+        forwards_to=str(upstream),
+        app_protocol=tunnel.upstream_protocol or "",
+        bindings=tunnel.bindings,
+        pooling=tunnel.pooling_enabled,
+        proxy_protocol=int(tunnel.upstream_proxy_protocol or tunnel.proxy_proto or 0),
+        traffic_policy=policy_text(tunnel),
+        allow_cidrs=networks.allow_cidrs,
+        deny_cidrs=networks.deny_cidrs,
+        http=_http_options(tunnel, upstream),
+    )
+
+
+def _http_options(tunnel: Tunnel, upstream: Upstream) -> HttpOptions:
+    requests, answers = tunnel.request_header or HeaderChange(), tunnel.response_header or HeaderChange()
+    agents = tunnel.user_agent_filter
+    webhook = tunnel.verify_webhook
+    users = (credential.get_secret_value().partition(":") for credential in tunnel.basic_auth)
+    return HttpOptions(
+        basic_auth=tuple((name, password) for name, _, password in users),
+        circuit_breaker=tunnel.circuit_breaker or 0.0,
+        compression=tunnel.compression,
+        oauth=_sign_in(tunnel.oauth),
+        oidc=_sign_in(tunnel.oidc),
+        webhook_provider=webhook.provider if webhook else "",
+        webhook_secret=webhook.secret.get_secret_value() if webhook else "",
+        request_header_add=(*_pairs(requests.add), *_host_header(tunnel, upstream)),
+        request_header_remove=requests.remove,
+        response_header_add=_pairs(answers.add),
+        response_header_remove=answers.remove,
+        allow_user_agents=agents.allow if agents else (),
+        deny_user_agents=agents.deny if agents else (),
+        websocket_tcp_converter=tunnel.websocket_tcp_converter,
+    )
+
+
+def _host_header(tunnel: Tunnel, upstream: Upstream) -> tuple[tuple[str, str], ...]:
+    """ngrok's agents ask for another Host header as a header to add."""
+    if tunnel.host_header in (None, "", "preserve"):
+        return ()
+    own = str(upstream).partition("://")[2] if upstream.host else "localhost"
+    return (("host", own if tunnel.host_header == "rewrite" else str(tunnel.host_header)),)
+
+
+def _sign_in(keys: OAuth | Oidc | None) -> SignIn | None:
+    if keys is None:
+        return None
+    return SignIn(
+        provider=keys.provider if isinstance(keys, OAuth) else "",
+        issuer_url=keys.issuer_url if isinstance(keys, Oidc) else "",
+        client_id=keys.client_id,
+        client_secret=keys.client_secret.get_secret_value(),
+        allow_emails=keys.allow_emails,
+        allow_domains=keys.allow_domains,
+        scopes=keys.scopes,
+    )
+
+
+def _pairs(lines: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in lines))
+
+
+def _terminated(name: str, tunnel: Tunnel, bind: BindRequest) -> tuple[AgentTls | None, BindRequest]:
+    """Where a visitor's TLS ends, and with which certificates. Raises PorticoError."""
+    authorities = read_authorities(tunnel.mutual_tls_cas)
+    if tunnel.proto != "tls":
+        if tunnel.crt or tunnel.key or tunnel.terminate_at:
+            raise PorticoError(OPTION_INVALID, f"{name}: crt, key and terminate_at belong to tls endpoints only")
+        return None, replace(bind, visitor_authorities=authorities or "")
+    pair = read_key_pair(tunnel.crt, tunnel.key)
+    where = tunnel.terminate_at or ("edge" if pair or authorities else "upstream")
+    if where == "edge":
+        return None, replace(bind, edge_tls=True, key_pair=pair, visitor_authorities=authorities or "")
+    if where == "upstream" and (pair or authorities):
+        raise PorticoError(
+            OPTION_INVALID, f"{name}: crt, key and mutual_tls_cas mean nothing where TLS ends at the upstream"
+        )
+    if where == "agent":
+        if pair is None:
+            raise PorticoError(OPTION_INVALID, f"{name}: TLS that ends at the agent needs crt and key")
+        return AgentTls(pair, authorities), bind
+    return None, bind
+
+
+def _labels(tunnel: Tunnel) -> dict[str, str]:
+    if isinstance(tunnel.labels, dict):
+        return tunnel.labels
+    labels = dict(label.partition("=")[::2] for label in tunnel.labels)
+    if not all(labels) or not all(labels.values()):
+        raise PorticoError(OPTION_INVALID, "labels are written key=value")
+    return labels

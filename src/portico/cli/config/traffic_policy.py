@@ -1,0 +1,57 @@
+"""The text of a traffic policy, from wherever it is kept. What it means is the edge's matter."""
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Final
+
+from portico.cli.config.models import Tunnel
+from portico.cli.config.source import parse, read_text
+from portico.model.errors import CONFIG_INVALID, CONFIG_MISSING, OPTION_INVALID, PorticoError
+
+_SECONDS_TO_FETCH: Final = 10
+_LARGEST: Final = 1 << 20
+
+
+def policy_text(tunnel: Tunnel) -> str:
+    """JSON or YAML, or nothing where there is no policy. Raises PorticoError."""
+    sources = {
+        "traffic_policy": tunnel.traffic_policy,
+        "policy": tunnel.policy,
+        "traffic_policy_file": tunnel.traffic_policy_file,
+        "traffic_policy_url": tunnel.traffic_policy_url,
+    }
+    named = [name for name, value in sources.items() if value is not None]
+    if len(named) > 1:
+        raise PorticoError(OPTION_INVALID, f"{' and '.join(named)} exclude each other")
+    inline = tunnel.traffic_policy or tunnel.policy
+    if inline is not None:
+        return json.dumps(inline)
+    if tunnel.traffic_policy_file is not None:
+        return _checked(read_text(Path(tunnel.traffic_policy_file).expanduser()), tunnel.traffic_policy_file)
+    if tunnel.traffic_policy_url is not None:
+        return _checked(_fetched(tunnel.traffic_policy_url), tunnel.traffic_policy_url)
+    return ""
+
+
+def _checked(text: str, name: str) -> str:
+    if not parse(text, name).values:
+        raise PorticoError(CONFIG_INVALID, f"{name} holds no traffic policy", fix="Give it at least one phase.")
+    return text
+
+
+def _fetched(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise PorticoError(OPTION_INVALID, f"{url!r} is no http or https address")
+    try:
+        with urllib.request.urlopen(url, timeout=_SECONDS_TO_FETCH) as answer:  # noqa: S310
+            body: bytes = answer.read(_LARGEST + 1)
+    except (OSError, ValueError) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise PorticoError(
+            CONFIG_MISSING, f"{url} cannot be fetched: {reason}", fix="Check the address of the traffic policy."
+        ) from None
+    if len(body) > _LARGEST:
+        raise PorticoError(CONFIG_INVALID, f"{url} is larger than 1 MiB", fix="Give a traffic policy.")
+    return body.decode("utf-8", "replace")

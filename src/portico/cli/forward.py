@@ -1,0 +1,97 @@
+"""`portico http`, `tls` and `tcp`: one endpoint from flags."""
+
+from typing import Any
+
+import click
+
+from portico.cli.failures import warn
+from portico.cli.flags import FlagCommand, deprecations, endpoint_options, flag_for, given
+from portico.cli.setup import Setup, agent_options
+
+_UPSTREAM = click.argument("upstream", metavar="UPSTREAM")
+
+
+@click.command(cls=FlagCommand)
+@_UPSTREAM
+@endpoint_options("http")
+@agent_options
+def http(**parameters: Any) -> int:
+    """Give an HTTP service a public URL.
+
+    UPSTREAM is a port, host:port, http:// or https:// URL, unix:/path, or file:///directory.
+
+    \b
+    portico http 8080
+    portico http 8080 --url https://app.example.com
+    portico http https://localhost:8443
+    portico http file:///srv/site
+    """
+    return _forward("http", parameters)
+
+
+@click.command(cls=FlagCommand)
+@_UPSTREAM
+@endpoint_options("tls")
+@agent_options
+def tls(**parameters: Any) -> int:
+    """Give a TLS service a public URL.
+
+    TLS passes through to UPSTREAM (a port, host:port or unix:/path), or ends at the edge under --crt and --key.
+
+    \b
+    portico tls 443 --url tls://app.example.com
+    portico tls 8080 --url tls://app.example.com --crt app.pem --key app.key
+    """
+    return _forward("tls", parameters)
+
+
+@click.command(cls=FlagCommand)
+@_UPSTREAM
+@endpoint_options("tcp")
+@agent_options
+def tcp(**parameters: Any) -> int:
+    """Give a TCP service a public address.
+
+    UPSTREAM is a port, host:port or unix:/path.
+
+    \b
+    portico tcp 22
+    portico tcp 5432 --url tcp://edge.example.com:20432
+    """
+    return _forward("tcp", parameters)
+
+
+def _forward(kind: str, parameters: dict[str, Any]) -> int:
+    from portico.cli.config.endpoints import forwardings
+    from portico.cli.run import run_agent
+
+    for sentence in deprecations(kind, parameters):
+        warn(sentence)
+    values = {**given(kind, parameters), "proto": kind, "addr": parameters.pop("upstream")}
+    setup = Setup.take(parameters)
+    return run_agent(setup, forwardings("command_line", _tunnel(kind, values)))
+
+
+def _tunnel(kind: str, values: dict[str, Any]) -> Any:
+    """The flags as an entry of `tunnels:`. Raises PorticoError(OPTION_INVALID) that names every wrong flag."""
+    from pydantic import ValidationError
+
+    from portico.cli.config.document import in_words
+    from portico.cli.config.models import Tunnel
+    from portico.model.errors import OPTION_INVALID, PorticoError
+
+    try:
+        return Tunnel.model_validate(values)
+    except ValidationError as error:
+        said = [
+            (".".join(str(part) for part in item["loc"] if isinstance(part, str)), in_words(item))
+            for item in error.errors()
+        ]
+        wrong = [f"{_flag(kind, key)}: {words}" for key, words in said]
+        raise PorticoError(
+            OPTION_INVALID, "\n".join(dict.fromkeys(wrong)), fix=f"See `portico {kind} --help`."
+        ) from None
+
+
+def _flag(kind: str, key: str) -> str:
+    return "UPSTREAM" if key == "addr" else flag_for(kind, key)

@@ -1,0 +1,50 @@
+"""`portico start`: endpoints of the configuration file."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from portico.cli.failures import warn
+from portico.cli.setup import Setup, agent_options
+from portico.model.errors import OPTION_INVALID, PorticoError
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--all", "everything", is_flag=True, help="Start every endpoint of the file.")
+@click.option("--none", "nothing", is_flag=True, help="Start no endpoint; keep a session.")
+@click.option("--region", hidden=True)
+@agent_options
+def start(names: tuple[str, ...], everything: bool, nothing: bool, region: str | None, **parameters: Any) -> int:
+    """Start endpoints of the configuration file by name.
+
+    \b
+    portico start web db
+    portico start --all
+    """
+    from portico.cli.config.endpoints import forwardings, named_endpoints
+    from portico.cli.run import run_agent
+
+    if region is not None:
+        warn("--region is deprecated; use --connect-url")
+    if sum((bool(names), everything, nothing)) != 1:
+        raise click.UsageError("give names of endpoints, or --all, or --none")
+    setup = Setup.take(parameters)
+    known = named_endpoints(setup.document)
+    chosen = list(known) if everything else _known(names, list(known))
+    return run_agent(setup, tuple(one for name in chosen for one in forwardings(name, known[name])))
+
+
+def _known(names: Iterable[str], known: list[str]) -> list[str]:
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise PorticoError(
+                OPTION_INVALID,
+                f"the configuration has no endpoint {name!r}{hint}",
+                fix=f"It has {', '.join(known)}." if known else "It has none; see docs/reference/agent-config.md.",
+            )
+    return list(dict.fromkeys(names))
