@@ -8,7 +8,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 class StreamOpened(Event, frozen=True, gc=False):
-    """The peer opened a stream and told its kind (the u32 that every stream begins with; those 4 bytes are credited)."""
+    """The peer opened a stream and told its kind, the u32 that every stream begins with."""
 
     stream: int
     kind: int

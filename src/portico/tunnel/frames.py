@@ -19,7 +19,7 @@ MAX_GO_AWAY: Final = 1024
 """Bytes of a GOAWAY's payload that are waited for."""
 
 HEADER: Final = struct.Struct(">II")
-HEADER_SIZE: Final = HEADER.size
+HEADER_SIZE: Final = 8
 _WITH_VALUE: Final = struct.Struct(">III")
 _TWO_VALUES: Final = struct.Struct(">II")
 
@@ -112,9 +112,9 @@ def go_away_frame(last_stream: int, code: int, message: bytes) -> bytes:
 class FrameReader:
     """Turns bytes into frames without waiting for whole DATA frames: a payload is passed on in the pieces that arrive.
 
-    SYN is on the first piece of a frame, FIN on the last, CONTINUED on all but the first. What is kept between two calls
-    is at most one header or one control frame. After a GOAWAY nothing more is read: that of the Rust SDKs gives a
-    length that is 8 too small.
+    SYN is on the first piece of a frame, FIN on the last, CONTINUED on all but the first. What is kept between two
+    calls is at most one header or one control frame. After a GOAWAY nothing more is read: that of the Rust SDKs gives
+    a length that is 8 too small.
     """
 
     __slots__ = ("_flags", "_head", "_left", "_stopped", "_stream")
@@ -149,8 +149,6 @@ class FrameReader:
                 frame = self._open_frame()
                 if frame is not None:
                     yield frame
-                elif self._stopped:
-                    return
 
     def _grow_head(self, data: bytes | memoryview, pos: int, end: int) -> int:
         start = pos

@@ -1,7 +1,7 @@
 """Heartbeats: a 4-byte nonce on a stream of its own, echoed by the peer. Both sides beat.
 
-A Rust SDK whose beat is not echoed never beats again, so echoes are never skipped; one that receives a FIN on a heartbeat
-stream floods 65,535 empty frames, so a heartbeat stream is never finished by its opener (ngrok SDKs, observed).
+A Rust SDK whose beat is not echoed never beats again, so echoes are never skipped; one that receives a FIN on a
+heartbeat stream floods 65,535 empty frames, so a heartbeat stream is never finished by its opener (observed).
 """
 
 import secrets

@@ -42,7 +42,7 @@ class JsonReader:
         self._in_string = False
 
     def feed(self, data: bytes) -> dict[str, object] | None:
-        """Take bytes; returns the object once it is whole. Raises ProtocolError for what is none, is too long or too deep."""
+        """Take bytes; returns the object once it is whole. Raises ProtocolError: none, too long, too deep."""
         self._buffer += data
         if self._depth == 0 and not self._begin():
             return None

@@ -1,8 +1,8 @@
 """The JSON of the agent protocol as typed values: what each RPC asks and answers (ngrok's names on the wire).
 
-Keys are matched without regard to case and null means absent, as SDKs differ in both (`AuthToken`, `Authtoken`). Unknown
-keys are dropped, except in a bind's `opts`, which are kept as they came: the answer has to echo them. Tokens and keys
-are in no `repr`.
+Keys are matched without regard to case and null means absent, as SDKs differ in both (`AuthToken`, `Authtoken`).
+Unknown keys are dropped, except in a bind's `opts`, which are kept as they came: the answer has to echo them. Tokens
+and keys are in no `repr`.
 """
 
 import struct
@@ -83,7 +83,7 @@ def _fold(cls: type[Message], raw: Mapping[str, object]) -> dict[str, object]:
     return folded
 
 
-class AuthExtra(Message):
+class AuthExtra(Message, kw_only=True, frozen=True):
     """What an agent tells of itself."""
 
     shown = ("user_agent", "client_type", "version", "leg_number")
@@ -113,7 +113,7 @@ class AuthExtra(Message):
     leg_number: int = 0
 
 
-class Auth(Message):
+class Auth(Message, kw_only=True, frozen=True):
     """The first request of every session; `client_id` is empty but on a reconnect."""
 
     shown = ("version", "client_id", "extra")
@@ -122,7 +122,7 @@ class Auth(Message):
     extra: AuthExtra = AuthExtra()
 
 
-class AuthRespExtra(Message):
+class AuthRespExtra(Message, kw_only=True, frozen=True):
     """What the edge tells of itself."""
 
     shown = ("version", "region", "agent_session_id")
@@ -138,7 +138,7 @@ class AuthRespExtra(Message):
     agent_session_id: str = msgspec.field(default="", name="AgentSessionID")
 
 
-class AuthResp(Message):
+class AuthResp(Message, kw_only=True, frozen=True):
     """Rust SDKs want `Version` and `ClientId` even in a refusal."""
 
     shown = ("version", "client_id", "error", "extra")
@@ -148,20 +148,20 @@ class AuthResp(Message):
     extra: AuthRespExtra = AuthRespExtra()
 
 
-class TlsTermination(Message):
+class TlsTermination(Message, kw_only=True, frozen=True):
     """PEM of the certificate and key to end TLS with at the edge; both empty ask for an automatic certificate."""
 
     cert: bytes = msgspec.field(default=b"", name="cert")
     key: bytes = msgspec.field(default=b"", name="key")
 
 
-class MutualTls(Message):
+class MutualTls(Message, kw_only=True, frozen=True):
     """PEM of the authorities that visitors' certificates must come from."""
 
     mutual_tls_ca: bytes = msgspec.field(default=b"", name="mutual_tls_ca")
 
 
-class BindOptions(Message):
+class BindOptions(Message, kw_only=True, frozen=True):
     """What a bind's `opts` say, whatever its protocol. Inner objects have snake_case keys; None is off."""
 
     shown = ("url", "domain", "hostname", "subdomain", "addr", "proxy_proto")
@@ -196,7 +196,7 @@ class BindOptions(Message):
     """Older SDKs' place for the traffic policy."""
 
 
-class BindExtra(Message):
+class BindExtra(Message, kw_only=True, frozen=True):
     """The rest of a bind."""
 
     shown = ("name", "bindings", "pooling_enabled")
@@ -210,7 +210,7 @@ class BindExtra(Message):
     pooling_enabled: bool = False
 
 
-class Bind(Message):
+class Bind(Message, kw_only=True, frozen=True):
     """Asks for an endpoint; `id` is empty but on a reconnect."""
 
     shown = ("id", "proto", "forwards_to", "forwards_proto")
@@ -228,7 +228,7 @@ class Bind(Message):
         return BindOptions.from_json(self.opts)
 
 
-class BindRespExtra(Message):
+class BindRespExtra(Message, kw_only=True, frozen=True):
     """What the agent keeps for a reconnect."""
 
     shown = ("tunnel_id",)
@@ -236,8 +236,8 @@ class BindRespExtra(Message):
     tunnel_id: str = msgspec.field(default="", name="TunnelID")
 
 
-class BindResp(Message):
-    """Rust SDKs read `opts` into their own type and send them again on a reconnect: echo them, with the name filled in."""
+class BindResp(Message, kw_only=True, frozen=True):
+    """Rust SDKs read `opts` into their own type and send them again on a reconnect: echo them, the name filled in."""
 
     shown = ("id", "url", "proto", "error")
     id: str = ""
@@ -248,7 +248,7 @@ class BindResp(Message):
     extra: BindRespExtra = BindRespExtra()
 
 
-class StartTunnelWithLabel(Message):
+class StartTunnelWithLabel(Message, kw_only=True, frozen=True):
     """Asks to serve the endpoint that the edge has for these labels."""
 
     shown = ("labels", "forwards_to")
@@ -258,7 +258,7 @@ class StartTunnelWithLabel(Message):
     metadata: str = ""
 
 
-class StartTunnelWithLabelResp(Message):
+class StartTunnelWithLabelResp(Message, kw_only=True, frozen=True):
     """The id of the bind that was made."""
 
     shown = ("id", "error")
@@ -266,14 +266,14 @@ class StartTunnelWithLabelResp(Message):
     error: str = ""
 
 
-class Unbind(Message):
+class Unbind(Message, kw_only=True, frozen=True):
     """Ends a bind; Rust SDKs send it two or three times."""
 
     shown = ("id",)
     id: str
 
 
-class UnbindResp(Message):
+class UnbindResp(Message, kw_only=True, frozen=True):
     """Both fields are always sent."""
 
     shown = ("error",)
@@ -281,7 +281,7 @@ class UnbindResp(Message):
     extra: dict[str, object] | None = None
 
 
-class PatchTunnelState(Message, omit_defaults=True):
+class PatchTunnelState(Message, kw_only=True, frozen=True, omit_defaults=True):
     """Changes what may change of a bind; None is unchanged."""
 
     shown = ("tunnel_id", "pooling_enabled")
@@ -291,26 +291,26 @@ class PatchTunnelState(Message, omit_defaults=True):
     pooling_enabled: bool | None = None
 
 
-class SrvInfo(Message):
+class SrvInfo(Message, kw_only=True, frozen=True):
     """Asks where the edge is."""
 
 
-class SrvInfoResp(Message):
+class SrvInfoResp(Message, kw_only=True, frozen=True):
     """Where the edge is."""
 
     shown = ("region",)
     region: str = ""
 
 
-class Stop(Message):
+class Stop(Message, kw_only=True, frozen=True):
     """Asks the agent to stop."""
 
 
-class Restart(Message):
+class Restart(Message, kw_only=True, frozen=True):
     """Asks the agent to start anew."""
 
 
-class Update(Message):
+class Update(Message, kw_only=True, frozen=True):
     """Asks the agent to update itself; Rust SDKs want both fields."""
 
     shown = ("version", "permit_major_version")
@@ -318,14 +318,14 @@ class Update(Message):
     permit_major_version: bool = False
 
 
-class ErrorResp(Message):
+class ErrorResp(Message, kw_only=True, frozen=True):
     """The answer to PatchTunnelState, Stop, Restart and Update; empty text is success."""
 
     shown = ("error",)
     error: str = ""
 
 
-class StopTunnel(Message):
+class StopTunnel(Message, kw_only=True, frozen=True):
     """Tells the agent that a bind has ended; nobody answers."""
 
     shown = ("id", "message", "error_code")
@@ -334,7 +334,7 @@ class StopTunnel(Message):
     error_code: str = ""
 
 
-class UpstreamFailed(Message):
+class UpstreamFailed(Message, kw_only=True, frozen=True):
     """An agent could not reach the upstream for the proxy stream of this bind; no answer.
 
     Sent just before the stream ends.
@@ -347,7 +347,7 @@ class UpstreamFailed(Message):
     reason: str = ""
 
 
-class ProxyHeader(Message):
+class ProxyHeader(Message, kw_only=True, frozen=True):
     """Stands before a visitor's bytes. Rust SDKs want all five fields and `edge_type` as text."""
 
     shown = ("id", "client_addr", "proto", "edge_type", "passthrough_tls")

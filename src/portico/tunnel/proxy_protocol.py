@@ -28,7 +28,7 @@ Peer = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class ProxyInfo:
-    """Both ends of the connection as its first proxy saw it; None where it did not say (health checks, Unix sockets)."""
+    """Both ends of the connection as its first proxy saw it; None where it did not say (health checks)."""
 
     source: Peer | None = None
     destination: Peer | None = None

@@ -101,7 +101,7 @@ class Answering(StreamHandler):
             self._stream.reset(ErrorCode.PROTOCOL)
 
     def connection_lost(self, code: int | None) -> None:
-        """Nobody waits for the answer any more; work that was begun is ended by whoever answers, not cut in the middle."""
+        """Nobody waits for the answer any more; work that was begun is not cut in the middle."""
 
     async def _respond(self, body: dict[str, object]) -> None:
         try:

@@ -62,7 +62,7 @@ _KIND: Final = struct.Struct(">I")
 
 
 class Session:
-    """The state of one session. `client` is the side that dialled: it opens odd streams from 3, the other even ones from 2."""
+    """The state of one session. `client` is the side that dialled: its streams are 3, 5 …, the other's 2, 4 …."""
 
     def __init__(
         self,
@@ -128,7 +128,10 @@ class Session:
     # What the driver does. Calls about a stream that is gone are no-ops: the peer may reset it at any time.
 
     def open(self, kind: int, first: bytes = b"") -> int:
-        """Open a stream; its 4 type bytes and `first` leave in one frame. Raises PorticoError(STREAM_LIMIT, SESSION_CLOSED)."""
+        """Open a stream; its 4 type bytes and `first` leave in one frame.
+
+        Raises PorticoError(STREAM_LIMIT, SESSION_CLOSED).
+        """
         if self.closed:
             raise PorticoError(SESSION_CLOSED, "no stream can be opened on a closed session")
         if not self.can_open:
@@ -192,7 +195,7 @@ class Session:
             self._send_credit(state)
 
     def go_away(self, code: int, message: str) -> None:
-        """Tell the peer that the session ends here. Nothing is read or queued afterwards; close the connection once sent."""
+        """Tell the peer that the session ends here: nothing is read or queued afterwards. Close once it is sent."""
         if self.closed:
             return
         self._control.append(go_away_frame(self._last_peer_stream, code, message.encode()))
@@ -296,7 +299,7 @@ class Session:
     # Receiving.
 
     def receive(self, data: Buffer, now: float) -> list[Event]:
-        """Take bytes from the peer, in any split. Never raises: a peer that breaks the protocol ends in SessionFailed."""
+        """Take bytes from the peer, in any split. Never raises: a broken protocol ends in SessionFailed."""
         events: list[Event] = []
         if self.closed:
             return events
@@ -319,12 +322,11 @@ class Session:
                     self._peer_reset(state, value, events)
                 else:
                     self._peer_go_away(value, events)
-            if len(self._control) > MAX_CONTROL_FRAMES:
-                self._control.clear()
-                raise ProtocolError(ErrorCode.CALM, "frames that need an answer are sent and the answers are not read")
         except ProtocolError as error:
-            self.go_away(error.code, error.message)
-            events.append(SessionFailed(error.code, error.message))
+            self._fail(error.code, error.message, events)
+        if len(self._control) > MAX_CONTROL_FRAMES and not self.closed:
+            self._control.clear()
+            self._fail(ErrorCode.CALM, "frames that need an answer are sent and the answers are not read", events)
         return events
 
     def _data(self, state: StreamState, flags: int, payload: bytes, events: list[Event], now: float) -> None:
@@ -470,6 +472,10 @@ class Session:
             self.own_streams -= 1
         else:
             self.peer_streams -= 1
+
+    def _fail(self, code: int, message: str, events: list[Event]) -> None:
+        self.go_away(code, message)
+        events.append(SessionFailed(code, message))
 
     def _close(self) -> None:
         self.closed = True

@@ -14,9 +14,9 @@ SOCKET_HIGH = 0x10000
 class Splice(asyncio.Protocol):
     """The socket's protocol; `StreamSide` is the stream's.
 
-    Made with a stream and attached to a socket later (`create_connection(lambda: splice)`), or, for a socket that is open,
-    by `transport.set_protocol(splice); splice.connection_made(transport)`. Until the socket is there at most one window
-    of the stream's bytes is held.
+    Made with a stream and attached to a socket later (`create_connection(lambda: splice)`), or, for a socket that is
+    open, by `transport.set_protocol(splice); splice.connection_made(transport)`. Until the socket is there at most one
+    window of the stream's bytes is held.
     """
 
     def __init__(self, stream: Stream, on_closed: "Callable[[Splice], None] | None" = None) -> None:
@@ -40,7 +40,7 @@ class Splice(asyncio.Protocol):
     # To be refined by who uses it.
 
     def last_words(self) -> bytes:
-        """What to write to the socket when the stream ends before its first byte: nothing, unless a relay answers 502."""
+        """What to write to the socket when the stream ends before its first byte; a relay may answer 502."""
         return b""
 
     # The socket's side.
