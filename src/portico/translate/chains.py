@@ -71,7 +71,7 @@ def own_chain(endpoint: Endpoint, frame: EdgeFrame) -> Resource | None:
         socket = transport_socket(certificate, endpoint.tls, HTTP_ALPN)
         asks = endpoint.tls.client_authorities is not None
         filters = [
-            connection_manager(frame, name, stat_prefix="own", shared=False, client_certificates=asks),
+            connection_manager(frame, name, stat_prefix="own", own_host=endpoint.url.host, client_certificates=asks),
         ]
     return Resource(FILTER_CHAIN, name, {**_tls(name, socket), "filters": filters})
 

@@ -3,8 +3,10 @@
 from typing import Final
 
 from portico.model.edge import EdgeFrame
+from portico.model.names import is_wildcard
 from portico.translate import names
 from portico.translate.filters import http_filters
+from portico.translate.lookup import MAX_LABELS
 from portico.translate.replies import local_replies
 from portico.translate.typed import ADS, Body, extension
 
@@ -19,9 +21,15 @@ _UNTRUSTED: Final = ("x-forwarded-for", "x-forwarded-port")
 
 
 def connection_manager(
-    frame: EdgeFrame, scope_class: str, *, stat_prefix: str, shared: bool = True, client_certificates: bool = False
+    frame: EdgeFrame,
+    scope_class: str,
+    *,
+    stat_prefix: str,
+    own_host: str | None = None,
+    client_certificates: bool = False,
 ) -> Body:
-    """The network filter for requests of `scope_class`; `shared` chains serve many endpoints."""
+    """The network filter for requests of `scope_class`; `own_host` is the one that an endpoint's own chain serves."""
+    labels = MAX_LABELS if own_host is None or is_wildcard(own_host) else 1
     return extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -29,8 +37,8 @@ def connection_manager(
         codec_type="AUTO",
         early_header_mutation_extensions=[_early_headers(scope_class)],
         scoped_routes=_scoped_routes(),
-        http_filters=http_filters(frame),
-        local_reply_config=local_replies(frame.domain, shared=shared),
+        http_filters=http_filters(frame, scope_class, labels),
+        local_reply_config=local_replies(frame.domain, shared=own_host is None),
         upgrade_configs=[{"upgrade_type": "websocket"}],
         **_visitor(client_certificates=client_certificates),
         **_reading(),
@@ -74,7 +82,8 @@ def _visitor(*, client_certificates: bool) -> Body:
     fields: Body = {
         "use_remote_address": True,
         "append_x_forwarded_port": True,
-        "internal_address_config": {"unix_sockets": False},
+        # Nobody is internal, wherever he comes from: a range without visitors takes the place of Envoy's default.
+        "internal_address_config": {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]},
         "generate_request_id": False,
         "server_header_transformation": "PASS_THROUGH",
         "forward_client_cert_details": "SANITIZE",

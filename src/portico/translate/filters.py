@@ -5,15 +5,15 @@ from portico.translate.lookup import lookup_filter
 from portico.translate.typed import Body, extension
 
 
-def http_filters(frame: EdgeFrame) -> list[Body]:
-    """The filters in order.
+def http_filters(frame: EdgeFrame, scope_class: str, labels: int) -> list[Body]:
+    """The filters in order; `lookup` finds wildcards for hosts of `labels` labels.
 
     What stands between the first and the last must be on by default and switched off by the scopes that do not use it:
     which filters run is decided from the scope known at the start, and for a host that `lookup` finds there is none.
     """
     return [
         # First: it settles which endpoint is meant, so everything behind it runs under that endpoint's settings.
-        lookup_filter(frame),
+        lookup_filter(frame, scope_class, labels),
         # Last by Envoy's rule. The x-envoy headers would tell upstreams and visitors of the edge's inside.
         extension(
             "envoy.filters.http.router",

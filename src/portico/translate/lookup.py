@@ -1,9 +1,11 @@
 """Hosts that have no scope as they were written: other spellings, wildcards, and on port 80 those of https endpoints.
 
 A scope is found by an exact, case-sensitive key. So a known host costs nothing here (its scope switches this filter
-off), and only the others come through the script. It looks for the host in lower case, without port and final dot, then
-for the wildcards that cover it, the most specific first. The security class stays what the filter chain said, with one
+off), and only the others come through it. It tries the host in lower case, without port and final dot, then the
+wildcards that cover it, the most specific first. The security class stays what the filter chain said, with one
 exception that forwards nothing: in class `plain` a host that only https knows is sent there.
+
+Envoy looks for the scope anew only between two filters, so each step is one, and they stand in one `filter_chain`.
 """
 
 from typing import Final
@@ -14,70 +16,117 @@ from portico.translate.typed import Body, extension, typed
 
 FILTER: Final = "lookup"
 
-_SCRIPT: Final = """\
-local MAX_LABELS = 32
+MAX_LABELS: Final = 10
+"""A wildcard is found for hosts of so many labels; each costs a step in the chain."""
 
-local function known(handle, class, name)
-  local headers = handle:headers()
-  headers:replace("@CLASS@", class)
-  headers:replace("@HOST@", name)
-  handle:clearRouteCache()
-  return handle:route() ~= nil
+_COMMON: Final = """\
+local CLASS, HOST, PLAIN, PUBLIC = "x-edge-class", "x-edge-host", "plain", "pub"
+
+local function canonical(host)
+  local bare = string.lower(string.match(host, "^[^:]*"))
+  return (string.gsub(bare, "%.+$", ""))
 end
 
-local function redirect(handle, host)
+local function wider(host)
+  local rest = string.match(string.gsub(host, "^%*%.", ""), "^[^.]*%.(.+)$")
+  return rest and "*." .. rest
+end
+
+local function found(handle)
+  return handle:streamInfo():routeName() ~= ""
+end
+"""
+
+_STEP: Final = (
+    _COMMON
+    + """
+function envoy_on_request(handle)
+  if found(handle) then return end
+  local headers = handle:headers()
+  local tried = headers:get(HOST)
+  if tried == nil or #tried > 260 then return end
+  local name = canonical(tried)
+  if name == tried then name = wider(tried) end
+  if name ~= nil then headers:replace(HOST, name) end
+end
+"""
+)
+
+_PLAIN: Final = (
+    _COMMON
+    + """
+local function redirect(handle, headers)
   handle:respond({
     [":status"] = "308",
-    ["location"] = "https://" .. host .. "@PORT@" .. handle:headers():get(":path"),
+    ["location"] = "https://" .. canonical(headers:get(":authority")) .. "@PORT@" .. headers:get(":path"),
     ["cache-control"] = "no-store",
   }, "")
 end
 
-function envoy_on_request(handle)
-  local headers = handle:headers()
-  local class = headers:get("@CLASS@")
-  local written = headers:get("@HOST@")
-  if class == nil or written == nil then return end
-  local host = string.gsub(string.lower(string.match(written, "^[^:]*")), "%.+$", "")
-  if #host == 0 or #host > 253 then return end
-  local name = host
-  for _ = 1, MAX_LABELS do
-    if known(handle, class, name) then return end
-    if class == "@PLAIN@" and known(handle, "@PUBLIC@", name) then
-      known(handle, class, name)
-      redirect(handle, host)
-      return
-    end
-    local rest = string.match(string.gsub(name, "^%*%.", ""), "%.(.+)$")
-    if rest == nil then break end
-    name = "*." .. rest
-  end
-  known(handle, class, host)
+-- Whatever the https side knows, nothing goes on in its class. True where the answer has been given.
+local function back(handle, headers)
+  local known = found(handle)
+  headers:replace(CLASS, PLAIN)
+  if known then redirect(handle, headers) end
+  return known
 end
 """
+)
+
+_PLAIN_STEP: Final = (
+    _PLAIN
+    + """
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local tried = headers:get(HOST)
+  if tried == nil or #tried > 260 then return end
+  if headers:get(CLASS) == PUBLIC then
+    if back(handle, headers) then return end
+    local name = wider(tried)
+    if name ~= nil then headers:replace(HOST, name) end
+  elseif not found(handle) then
+    local name = canonical(tried)
+    if name == tried then headers:replace(CLASS, PUBLIC) else headers:replace(HOST, name) end
+  end
+end
+"""
+)
+
+_PLAIN_END: Final = (
+    _PLAIN
+    + """
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  if headers:get(CLASS) == PUBLIC then back(handle, headers) end
+end
+"""
+)
 
 
-def lookup_filter(frame: EdgeFrame) -> Body:
-    """The filter, first in every HTTP connection manager."""
-    port = "" if frame.https.port == 443 else f":{frame.https.port}"
-    script = _SCRIPT
-    for word, value in (
-        ("@CLASS@", names.CLASS_HEADER),
-        ("@HOST@", names.HOST_HEADER),
-        ("@PLAIN@", names.PLAIN),
-        ("@PUBLIC@", names.PUBLIC),
-        ("@PORT@", port),
-    ):
-        script = script.replace(word, value)
+def lookup_filter(frame: EdgeFrame, scope_class: str, labels: int) -> Body:
+    """The filter, first in every HTTP connection manager: all spellings, and wildcards for hosts of `labels` labels."""
+    if scope_class == names.PLAIN:
+        steps = [_lua(frame, "step", _PLAIN_STEP)] * (2 * labels + 1) + [_lua(frame, "end", _PLAIN_END)]
+    else:
+        steps = [_lua(frame, "step", _STEP)] * labels
     return extension(
         FILTER,
-        "envoy.extensions.filters.http.lua.v3.Lua",
-        default_source_code={"inline_string": script},
-        # One LuaJIT VM a worker for all chains; each of its own would cost 270 KB.
-        shared_vm_id="portico",
+        "envoy.extensions.filters.http.filter_chain.v3.FilterChainConfig",
+        default_filter_chain={"filters": steps},
     )
 
 
 def switched_off() -> Body:
     """Per-scope configuration: the scope was found, nothing is to look up."""
     return {FILTER: typed("envoy.config.route.v3.FilterConfig", disabled=True)}
+
+
+def _lua(frame: EdgeFrame, name: str, script: str) -> Body:
+    port = "" if frame.https.port == 443 else f":{frame.https.port}"
+    return extension(
+        name,
+        "envoy.extensions.filters.http.lua.v3.Lua",
+        default_source_code={"inline_string": script.replace("@PORT@", port)},
+        # One LuaJIT VM a worker for all of them; each of its own would cost 270 KB.
+        shared_vm_id="portico",
+    )
