@@ -160,11 +160,11 @@ def read_authtoken(value: object) -> SecretStr:
         text = Path(value).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ValueError(f"cannot read {value}: {reason}") from None
+        raise ValueError(f"cannot read {str(value)!r}: {reason}") from None
     try:
         return parse_authtoken(text)
     except ValueError as error:
-        raise ValueError(f"{value}: {error}") from None
+        raise ValueError(f"{str(value)!r}: {error}") from None
 
 
 def parse_path(value: object) -> Path:

@@ -36,17 +36,17 @@ class EndpointUrl:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `scheme://host[:port]`. Raises PorticoError(URL_INVALID)."""
-        parts = urlsplit(text)
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+        except ValueError as error:
+            raise PorticoError(URL_INVALID, f"{text!r}: {error}") from None
         if parts.scheme not in list(Scheme):
             raise PorticoError(URL_INVALID, f"{text!r} has no scheme that endpoints know")
         if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
             raise PorticoError(URL_INVALID, f"{text!r} has more than scheme, host and port")
         scheme = Scheme(parts.scheme)
-        try:
-            port = parts.port
-        except ValueError as error:
-            raise PorticoError(URL_INVALID, f"{text!r}: {error}") from None
-        if port is None and scheme is Scheme.TCP:
+        if port == 0 or (port is None and scheme is Scheme.TCP):
             raise PorticoError(URL_INVALID, f"{text!r} has no port")
         return cls(scheme, normalize_host(parts.hostname or ""), port or DEFAULT_PORTS[scheme])
 
