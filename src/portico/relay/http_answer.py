@@ -1,0 +1,42 @@
+"""The relay's own HTTP/1.1 answers, for the two moments when nobody else can say what went wrong."""
+
+import re
+from http import HTTPStatus
+from typing import Final
+
+from portico.model import pages
+from portico.model.errors import ErrorCode
+
+HEAD_BYTES: Final = 16_384
+"""How much of a request's head is looked at."""
+_ACCEPT: Final = re.compile(rb"\r\naccept:[ \t]*([^\r]*)", re.IGNORECASE)
+
+NO_AGENT: Final = (
+    b"This address is for agents and speaks their protocol.\n"
+    b"To visit an endpoint, use its own URL (the name in it tells the edge where to go).\n"
+)
+
+
+def error_page(code: ErrorCode, detail: str, head: bytes, mark: str) -> bytes:
+    """A page for the visitor who sent `head`. `mark` names the response header that tells Envoy the error's number."""
+    accept = _ACCEPT.search(head, 0, HEAD_BYTES)
+    content_type, body = pages.render(code, detail, accept[1].decode("latin-1") if accept else "")
+    fields = [f"{name}: {value}" for name, value in pages.mark_fields(code, mark)] if mark else []
+    return _response(code.status or 502, content_type, body, fields, bodiless=head.startswith(b"HEAD "))
+
+
+def misdirected() -> bytes:
+    """To somebody who speaks HTTP where agents are awaited (RFC 9110, 15.5.20)."""
+    return _response(421, "text/plain; charset=utf-8", NO_AGENT, [], bodiless=False)
+
+
+def _response(status: int, content_type: str, body: bytes, fields: list[str], *, bodiless: bool) -> bytes:
+    lines = [
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        f"content-type: {content_type}",
+        f"content-length: {len(body)}",
+        "cache-control: no-store",
+        "connection: close",
+        *fields,
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (b"" if bodiless else body)

@@ -1,0 +1,317 @@
+"""One agent's session: its requests go to control, its binds become sockets, visitors become its streams."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+from portico.model.errors import EDGE_BUSY, TOO_MANY_ENDPOINTS, UPSTREAM_UNREACHABLE, ErrorCode, PorticoError, all_codes
+from portico.relay import limits, link
+from portico.relay.binds import Bind, SocketPaths
+from portico.relay.figures import Figures
+from portico.relay.link_client import LinkClient, Question
+from portico.tunnel import frames, messages, rpc
+from portico.tunnel.events import Event, HeartbeatEchoed, PeerUnresponsive
+from portico.tunnel.frames import ProtocolError
+from portico.tunnel.messages import StreamKind
+from portico.tunnel.session import Session
+from portico.tunnel.transport import SessionProtocol, Stream, StreamHandler
+
+log = logging.getLogger(__name__)
+
+REPLACED: Final = "replaced"
+"""The reason by which control says that the agent's next session has taken over already."""
+COMMANDS: Final = {"stop": StreamKind.STOP, "restart": StreamKind.RESTART, "update": StreamKind.UPDATE}
+_STALL_SECONDS: Final = 0.25
+"""What arrived while this process itself was held up gets this long to be read before an agent counts as silent."""
+_FAILURE_SECONDS: Final = 5.0
+"""How long what an agent said of its upstream explains a stream that ends without an answer."""
+_REASON_CHARACTERS: Final = 500
+_VISITOR_CODES: Final = {code.number: code for code in all_codes() if code.status in (502, 504)}
+
+Body = dict[str, object]
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What all sessions of a relay share."""
+
+    link: LinkClient
+    paths: SocketPaths
+    figures: Figures
+    mark: str
+    sessions: dict[str, "AgentSession"] = field(default_factory=dict)
+    """The authenticated ones, by id."""
+
+
+class AgentSession:
+    """Serves one agent from its first frame to the end of its connection. Also the `Carrier` of its visitors."""
+
+    def __init__(self, around: Surroundings, remote: str, left: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self.id = f"ts_{secrets.token_hex(16)}"
+        self.lease: link.SessionLease | None = None
+        self.binds: dict[str, Bind] = {}
+        self.figures = around.figures
+        self.mark = around.mark
+        session = Session(client=False, now=loop.time())
+        session.finish_before_reset = True
+        self.protocol = SessionProtocol(session, self._stream_opened, self._ended, self._happened)
+        self._around = around
+        self._remote = remote
+        self._left = left
+        self._asked = False
+        self._binding = 0
+        self._moved = 0
+        self._replaced = False
+        self._failures: dict[str, tuple[float, ErrorCode, str]] = {}
+        """By bind: when, and what the agent said of its upstream."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._deadline = loop.call_later(limits.AUTH_SECONDS, self.protocol.abort, "no Auth in time")
+        self._requests: dict[int, rpc.Answer] = {
+            StreamKind.BIND: partial(self._bind, labelled=False),
+            StreamKind.START_TUNNEL_WITH_LABEL: partial(self._bind, labelled=True),
+            StreamKind.UNBIND: self._unbind,
+            StreamKind.PATCH_TUNNEL_STATE: self._patch,
+            StreamKind.SRV_INFO: self._server_info,
+            StreamKind.UPSTREAM_FAILED: self._upstream_failed,
+        }
+
+    # For visitors.
+
+    @property
+    def alive(self) -> bool:
+        """Whether the session still carries streams."""
+        return self.protocol.is_open
+
+    def open_proxy(self, first: bytes, handler: StreamHandler) -> Stream:
+        """A new proxy stream that begins with `first`. Raises PorticoError(STREAM_LIMIT or SESSION_CLOSED)."""
+        stream = self.protocol.open(StreamKind.PROXY, handler, first)
+        self.figures.streams_opened_total += 1
+        return stream
+
+    def failure(self, bind: str) -> tuple[ErrorCode, str] | None:
+        """What the agent has just said about a failure of the bind's upstream, if anything."""
+        at, code, reason = self._failures.get(bind, (0.0, UPSTREAM_UNREACHABLE, ""))
+        return (code, reason) if asyncio.get_running_loop().time() - at < _FAILURE_SECONDS else None
+
+    # For control.
+
+    def is_idle(self) -> bool:
+        """Whether no visitor would notice the session's end (asked for repeatedly: nothing may have moved since)."""
+        moved = self.protocol.bytes_received + self.protocol.bytes_sent
+        at_rest, self._moved = moved == self._moved, moved
+        visitors = [visitor for bind in self.binds.values() for visitor in bind.visitors]
+        return not visitors or (at_rest and not any(visitor.waiting for visitor in visitors))
+
+    def close(self, reason: str) -> None:
+        """End the session: its sockets are gone when this returns."""
+        self._free()
+        if reason == REPLACED:
+            self._replaced = True
+            self.protocol.abort(reason)
+        else:
+            # GOAWAY alone wedges ngrok's Go SDK, so the connection is closed with it.
+            self.protocol.close(frames.ErrorCode.NONE, reason)
+
+    def stop_bind(self, order: link.StopBind) -> None:
+        """Stop serving a bind and say so to the agent, which may not answer."""
+        bind = self.binds.pop(order.bind, None)
+        if bind is not None:
+            self.figures.binds -= 1
+            bind.close()
+            bind.cut()
+        body = {"Id": order.bind, "Message": order.message, "ErrorCode": order.error_code}
+        self._spawn(self._tell(StreamKind.STOP_TUNNEL, body))
+
+    async def command(self, name: str, body: Body) -> str:
+        """Send Stop, Restart or Update; returns the agent's error, empty on success."""
+        kind = COMMANDS.get(name)
+        if kind is None:
+            return f"agents know no command {name!r}"
+        try:
+            answer = await rpc.request(self.protocol, kind, body, limits.COMMAND_SECONDS)
+        except TimeoutError:
+            return "The agent gave no answer."
+        except (ProtocolError, PorticoError) as error:
+            return error.message
+        return messages.ErrorResp.from_json(answer).error
+
+    async def _tell(self, kind: StreamKind, body: rpc.Message) -> None:
+        try:
+            await rpc.request(self.protocol, kind, body, limits.COMMAND_SECONDS)
+        except (TimeoutError, ProtocolError, PorticoError) as error:
+            log.debug("an agent was told in vain", extra={"session": self.id, "reason": str(error)})
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Requests of the agent.
+
+    def _stream_opened(self, stream: Stream) -> StreamHandler | None:
+        if stream.kind == StreamKind.AUTH and not self._asked:
+            self._asked = True
+            return rpc.Answering(stream, partial(self._answer, self._authenticate))
+        answer = self._requests.get(stream.kind)
+        if answer is None or self.lease is None:
+            return None
+        return rpc.Answering(stream, partial(self._answer, answer))
+
+    async def _answer(self, request: rpc.Answer, body: Body) -> rpc.Message | None:
+        """A request that cannot be understood gets an error: a reset stream would hang ngrok's Rust SDKs."""
+        try:
+            return await request(body)
+        except ProtocolError as error:
+            return {"Error": error.message}
+
+    async def _authenticate(self, body: Body) -> Body:
+        self._deadline.cancel()
+        self._left()
+        agent = messages.Auth.from_json(body).extra.user_agent
+        if "ngrok-rust" in agent:
+            # Envoy holds the agent's socket, so no TCP_QUICKACK can be set against the Nagle algorithm of these SDKs.
+            self.protocol.session.prompt_ack = True
+            self.protocol.session.max_own_streams = limits.RUST_STREAMS
+        else:
+            self.protocol.session.max_own_streams = limits.STREAMS
+        ask = link.Authenticate(id=self._around.link.next_id(), session=self.id, remote=self._remote, body=body)
+        reply = await self._ask(ask)
+        if reply.session is None:
+            self.figures.sessions_refused_total += 1
+            self._deadline = asyncio.get_running_loop().call_later(
+                limits.AUTH_SECONDS, self.protocol.abort, "the Auth was refused"
+            )
+        elif self.alive:
+            self._begin(reply.session, agent)
+        else:
+            self._around.link.tell(link.SessionEnded(session=self.id, reason="left during its Auth"))
+        return reply.body
+
+    def _begin(self, lease: link.SessionLease, agent: str) -> None:
+        self.lease = lease
+        self._around.sessions[self.id] = self
+        self.figures.sessions += 1
+        self.figures.sessions_opened_total += 1
+        lowest, highest = limits.HEARTBEAT_SECONDS
+        interval = min(max(lease.heartbeat_interval, lowest), highest)
+        tolerance = min(max(lease.heartbeat_tolerance, lowest), highest)
+        self.protocol.start_heartbeat(interval, tolerance)
+        log.info("session online", extra={"session": self.id, "remote": self._remote, "agent": agent})
+
+    async def _bind(self, body: Body, *, labelled: bool) -> Body:
+        if len(self.binds) + self._binding >= limits.BINDS:
+            error = PorticoError(TOO_MANY_ENDPOINTS, f"A session can have {limits.BINDS} endpoints.")
+            return {"Error": error.protocol_text()}
+        self._binding += 1
+        try:
+            bind = Bind(self._around.paths.next())
+        except OSError as failure:
+            log.exception("a bind's socket could not be made", extra={"session": self.id})
+            error = PorticoError(EDGE_BUSY, f"The edge cannot serve another endpoint: {failure.strerror}.")
+            return {"Error": error.protocol_text()}
+        finally:
+            self._binding -= 1
+        return await self._ask_for(bind, body, labelled=labelled)
+
+    async def _ask_for(self, bind: Bind, body: Body, *, labelled: bool) -> Body:
+        control = self._around.link
+        self._binding += 1
+        try:
+            reply = await self._ask(
+                link.Bind(id=control.next_id(), session=self.id, address=bind.path, labelled=labelled, body=body)
+            )
+            if reply.bind is not None:
+                await bind.serve(reply.bind, self)
+        finally:
+            self._binding -= 1
+        if reply.bind is None:
+            bind.close()
+        elif not self.alive or self.lease is None:
+            bind.close()
+            control.tell(link.Unbind(id=control.next_id(), session=self.id, bind=reply.bind.bind))
+        else:
+            self._hold(reply.bind.bind, bind)
+        return reply.body
+
+    def _hold(self, name: str, bind: Bind) -> None:
+        former = self.binds.pop(name, None)
+        if former is None:
+            self.figures.binds += 1
+        else:
+            former.close()
+        self.figures.binds_opened_total += 1
+        self.binds[name] = bind
+
+    async def _unbind(self, body: Body) -> Body:
+        name = messages.Unbind.from_json(body).id
+        control = self._around.link
+        reply = await self._ask(link.Unbind(id=control.next_id(), session=self.id, bind=name))
+        # Only now, so that Envoy has stopped to use the socket; visitors who are connected may finish.
+        bind = self.binds.pop(name, None)
+        if bind is not None:
+            self.figures.binds -= 1
+            bind.close()
+        return reply.body
+
+    async def _patch(self, body: Body) -> Body:
+        patch = link.Patch(id=self._around.link.next_id(), session=self.id, body=body)
+        return (await self._ask(patch)).body
+
+    async def _server_info(self, _: Body) -> Body:
+        question = link.ServerInfo(id=self._around.link.next_id(), session=self.id)
+        return (await self._ask(question)).body
+
+    async def _upstream_failed(self, body: Body) -> None:
+        failed = messages.UpstreamFailed.from_json(body)
+        if failed.id in self.binds:
+            code = _VISITOR_CODES.get(failed.code, UPSTREAM_UNREACHABLE)
+            now = asyncio.get_running_loop().time()
+            self._failures[failed.id] = now, code, failed.reason[:_REASON_CHARACTERS]
+
+    async def _ask(self, question: Question) -> link.Reply:
+        """Control's answer; where there is none, an error for the agent to try again (an RST would hang Rust SDKs)."""
+        try:
+            return await self._around.link.ask(question)
+        except PorticoError as error:
+            return link.Reply(id=question.id, body={"Error": error.protocol_text()})
+
+    # What happens to the session.
+
+    def _happened(self, event: Event) -> None:
+        match event:
+            case HeartbeatEchoed():
+                self.figures.measure(event.latency)
+            case PeerUnresponsive():
+                loop = asyncio.get_running_loop()
+                loop.call_later(_STALL_SECONDS, self._check_silence, self.protocol.session.last_received)
+
+    def _check_silence(self, last_received: float) -> None:
+        if self.alive and self.protocol.session.last_received == last_received:
+            self.protocol.abort("the agent is silent since a stream was opened")
+
+    def _free(self) -> None:
+        """Give up the sockets and the place among the sessions, at once."""
+        if self._around.sessions.pop(self.id, None) is not None:
+            self.figures.sessions -= 1
+        self.figures.binds -= len(self.binds)
+        binds, self.binds = self.binds, {}
+        for bind in binds.values():
+            bind.close()
+
+    def _ended(self, reason: str) -> None:
+        self._deadline.cancel()
+        if not self._asked:
+            self._left()
+        heartbeat = self.protocol.session.heartbeat
+        if heartbeat is not None and heartbeat.lost(asyncio.get_running_loop().time()):
+            self.figures.heartbeats_missed_total += 1
+        self._free()
+        if self.lease is not None:
+            log.info("session ended", extra={"session": self.id, "remote": self._remote, "reason": reason})
+            if not self._replaced:
+                self._around.link.tell(link.SessionEnded(session=self.id, reason=reason))

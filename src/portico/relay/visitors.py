@@ -1,0 +1,358 @@
+"""A visitor's connection to a bind, carried by one stream of the agent's session."""
+
+import asyncio
+import select
+import socket
+from typing import Final, Protocol, cast
+
+from portico.model.errors import STREAM_LIMIT, UPSTREAM_UNREACHABLE, ErrorCode, PorticoError
+from portico.relay import http_answer, limits
+from portico.relay.figures import Figures
+from portico.relay.link import BindLease
+from portico.tunnel import frames
+from portico.tunnel.messages import ProxyHeader
+from portico.tunnel.proxy_protocol import ProxyInfo, ProxyReader
+from portico.tunnel.transport import Stream, StreamHandler
+
+KEEP_BYTES: Final = 0x10000
+"""What is kept to be sent again on another stream. A refusal comes within a round trip, when little has been sent."""
+LINGER_SECONDS: Final = 5.0
+"""How long a visitor who got our own page may go on sending the request."""
+WATCH_SECONDS: Final = 60.0
+"""How often a visitor who cannot be read from is looked at for having left."""
+ALONE_SECONDS: Final = 30.0
+"""How long an upstream may take to end the connection of a visitor who has left."""
+
+
+UNKNOWN_ADDRESS: Final = "0.0.0.0:0"
+"""What SDKs can parse where the visitor's address is in a header of the request."""
+NO_ANSWER: Final = UPSTREAM_UNREACHABLE, "The agent closed the connection without an answer."
+
+
+class Carrier(Protocol):
+    """What a visitor needs of the session that carries it."""
+
+    figures: Figures
+    mark: str
+    """Response header in which Envoy awaits the number of our own pages' errors."""
+
+    def open_proxy(self, first: bytes, handler: StreamHandler) -> Stream:
+        """A new proxy stream that begins with `first`. Raises PorticoError(STREAM_LIMIT or SESSION_CLOSED)."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the session still carries streams."""
+
+    def failure(self, bind: str) -> tuple[ErrorCode, str] | None:
+        """What the agent has just said about a failure of the bind's upstream, if anything."""
+
+
+class Visitor(asyncio.Protocol):
+    """One connection to a bind's socket; `Passage` is the side of its stream."""
+
+    __slots__ = (
+        "_address", "_attempts", "_discarding", "_finished", "_head", "_kept", "_kept_bytes",
+        "_lease", "_passage", "_peers", "_reader", "_timer", "carrier", "transport", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, lease: BindLease, carrier: Carrier, peers: set["Visitor"]) -> None:
+        self._lease = lease
+        self.carrier = carrier
+        self._peers = peers
+        self._passage: Passage | None = None
+        self._address = ProxyInfo()
+        self._reader = ProxyReader() if lease.visitor_address else None
+        """Reads who the visitor is, as long as that is not known."""
+        self._kept: list[bytes] | None = []
+        """What went into a stream that has not shown to be accepted; None when it cannot be sent again."""
+        self._kept_bytes = 0
+        self._head = b""
+        """Where a request begins, for what the visitor accepts as a page."""
+        self._attempts = 0
+        self.waiting = not lease.http
+        """Whether an answer is awaited, or may be: no HTTP/1.1 connection at rest."""
+        self._finished = False
+        """Whether the visitor sends no more."""
+        self._discarding = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def at_rest_between_answers(self) -> bool:
+        """Whether the connection carries one HTTP exchange after the other."""
+        return self._lease.http == 1
+
+    # Called by the event loop.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Open the stream at once where the upstream may be the first to speak."""
+        self.transport = cast("asyncio.Transport", transport)
+        self._peers.add(self)
+        if self._reader is None and not self._lease.http:
+            self._offer()
+
+    def data_received(self, data: bytes) -> None:
+        """Pass the visitor's bytes on."""
+        self.waiting = True
+        passage = self._passage
+        if passage is None:
+            self._begin(data)
+            return
+        self.carrier.figures.bytes_in_total += len(data)
+        if self._kept is not None:
+            self._keep(data)
+        passage.stream.write(data)
+
+    def eof_received(self) -> bool:
+        """The visitor has finished sending, or left."""
+        self._finished = True
+        if self._discarding or self._passage is None or self._lease.http:
+            # Nobody half-closes an HTTP connection to us: Envoy's end of file means that it has left.
+            return False
+        self._passage.stream.write_eof()
+        if self._has_left():
+            return False
+        self._watch()
+        return True
+
+    def pause_writing(self) -> None:
+        """The visitor reads too slowly: give its stream no more credit."""
+        if self._passage is not None:
+            self._passage.stream.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The visitor reads again."""
+        if self._passage is not None:
+            self._passage.stream.resume_reading()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The visitor is gone; so must be the agent's connection to its upstream."""
+        self._peers.discard(self)
+        self._stop_timer()
+        passage, self._passage = self._passage, None
+        self._discarding = True
+        if passage is None:
+            return
+        if error is None and not self._lease.http:
+            passage.finish_alone()
+        else:
+            passage.drop()
+
+    # Called by the bind and the stream.
+
+    def cut(self) -> None:
+        """End the connection and its stream now."""
+        passage, self._passage = self._passage, None
+        if passage is not None:
+            passage.drop()
+        self.transport.abort()
+
+    def hold(self) -> None:
+        """The upstream reads too slowly: read no more of the visitor."""
+        self.transport.pause_reading()
+        self._watch()
+
+    def go_on(self) -> None:
+        """The upstream reads again."""
+        if not self._finished:
+            self._stop_timer()
+        self.transport.resume_reading()
+
+    def accepted(self) -> None:
+        """The upstream has answered: nothing will be sent again, no page will be shown."""
+        self._kept = None
+        self._head = b""
+
+    def upstream_finished(self, passage: "Passage") -> None:
+        """The upstream sends no more; only an HTTP connection is over with that."""
+        if self._lease.http or self._finished:
+            self.upstream_ended(passage, None)
+        else:
+            self.transport.write_eof()
+
+    def upstream_ended(self, passage: "Passage", code: int | None) -> None:
+        """The stream is over: in order (`code` None) or reset."""
+        if passage is not self._passage:
+            return
+        self._passage = None
+        passage.drop()
+        if code == frames.ErrorCode.ACCEPT_QUEUE_FULL and self._may_retry():
+            self.transport.pause_reading()
+            delay = limits.STREAM_RETRY_SECONDS * 2 ** (self._attempts - 1)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._retry)
+        elif not passage.answered and self.carrier.alive:
+            self.carrier.figures.streams_failed_total += 1
+            error, reason = self.carrier.failure(self._lease.bind) or NO_ANSWER
+            self._refuse(error, reason, code)
+        else:
+            self._close(code)
+
+    # Opening the stream.
+
+    def _begin(self, data: bytes) -> None:
+        if self._discarding:
+            return
+        if self._reader is not None:
+            try:
+                address = self._reader.feed(data)
+            except frames.ProtocolError:
+                self.cut()
+                return
+            if address is None:
+                return
+            self._address, data, self._reader = address, self._reader.rest, None
+            if self._lease.http and not data:
+                return
+        if data:
+            self.carrier.figures.bytes_in_total += len(data)
+            self._head = data[: http_answer.HEAD_BYTES]
+            self._keep(data)
+        self._offer()
+
+    def _offer(self) -> None:
+        """Open a stream with all that was kept; the header and the first bytes leave in one frame."""
+        lease = self._lease
+        header = ProxyHeader(
+            id=lease.bind,
+            client_addr=self._address.client_addr() or UNKNOWN_ADDRESS,
+            proto=lease.proto,
+            edge_type=lease.edge_type,
+            passthrough_tls=lease.passthrough_tls,
+        ).encode()
+        if lease.proxy_protocol:
+            header += self._address.encode(lease.proxy_protocol)
+        passage = Passage(self)
+        self._attempts += 1
+        try:
+            passage.stream = self.carrier.open_proxy(header + b"".join(self._kept or ()), passage)
+        except PorticoError as error:
+            if error.code is STREAM_LIMIT:
+                self.carrier.figures.streams_refused_total += 1
+                self._refuse(STREAM_LIMIT, "The agent carries as many connections as it can.")
+            else:
+                self.transport.close()
+            return
+        self._passage = passage
+        if self._finished:
+            passage.stream.write_eof()
+
+    def _keep(self, data: bytes) -> None:
+        assert self._kept is not None
+        self._kept_bytes += len(data)
+        self._kept.append(data)
+        if self._kept_bytes > KEEP_BYTES and self._passage is not None:
+            self._kept = None
+
+    def _may_retry(self) -> bool:
+        return self._kept is not None and self._attempts < limits.STREAM_ATTEMPTS
+
+    def _retry(self) -> None:
+        self._timer = None
+        self.carrier.figures.streams_retried_total += 1
+        self.transport.resume_reading()
+        self._offer()
+
+    # Ending.
+
+    def _refuse(self, error: ErrorCode, detail: str, code: int | None = None) -> None:
+        """Show our own page where Envoy speaks HTTP/1.1 to us; elsewhere a closed connection has to say it."""
+        if self._lease.http == 1 and self._head:
+            self.transport.write(http_answer.error_page(error, detail, self._head, self.carrier.mark))
+        self._close(code)
+
+    def _close(self, code: int | None) -> None:
+        """Close after what is written, or cut where a reset `code` says that bytes are missing."""
+        if self._lease.http == 1 and (code is None or self._head):
+            # Envoy takes an answer that comes before its request is sent, but forgets it when a write fails: so the
+            # rest of the request is read and dropped.
+            self._discarding = True
+            self.transport.write_eof()
+            self.transport.resume_reading()
+            self._stop_timer()
+            self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self.transport.abort)
+        elif code is None:
+            self.transport.close()
+        else:
+            self.transport.abort()
+
+    def _watch(self) -> None:
+        """Look from time to time whether the visitor has left, when reading cannot tell."""
+        self._stop_timer()
+        self._timer = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._look)
+
+    def _look(self) -> None:
+        if self._has_left():
+            self.transport.abort()
+        else:
+            self._watch()
+
+    def _has_left(self) -> bool:
+        """Whether the visitor's side is closed in both directions, which reading does not tell from half-closed."""
+        connection: socket.socket | None = self.transport.get_extra_info("socket")
+        if connection is None or connection.fileno() < 0:
+            return True
+        poll = select.poll()
+        poll.register(connection.fileno(), 0)
+        return bool(poll.poll(0))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Passage(StreamHandler):
+    """One attempt to carry a visitor: the upstream's bytes go to the visitor's socket as they come."""
+
+    __slots__ = ("_alone", "_always_waiting", "_figures", "_visitor", "answered", "stream")
+
+    def __init__(self, visitor: Visitor) -> None:
+        self._visitor = visitor
+        self._figures = visitor.carrier.figures
+        self._alone: asyncio.TimerHandle | None = None
+        self._always_waiting = not visitor.at_rest_between_answers
+        self.answered = False
+        self.stream: Stream
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the upstream."""
+        if not self.answered:
+            self.answered = True
+            self._visitor.accepted()
+        self._figures.bytes_out_total += len(data)
+        if self._alone is None:
+            self._visitor.waiting = self._always_waiting
+            self._visitor.transport.write(data)
+        else:
+            self.drop()
+
+    def eof_received(self) -> None:
+        """The upstream sends no more."""
+        if self._alone is None:
+            self._visitor.upstream_finished(self)
+
+    def connection_lost(self, code: int | None) -> None:
+        """The stream is gone: finished in both directions, or reset."""
+        if self._alone is None:
+            self._visitor.upstream_ended(self, code)
+        else:
+            self._alone.cancel()
+
+    def pause_writing(self) -> None:
+        """The agent takes no more."""
+        if self._alone is None:
+            self._visitor.hold()
+
+    def resume_writing(self) -> None:
+        """The agent takes more."""
+        if self._alone is None:
+            self._visitor.go_on()
+
+    def finish_alone(self) -> None:
+        """The visitor has closed in order: what it sent shall arrive, as over TCP, and an answer to nobody is reset."""
+        self.stream.resume_reading()
+        self.stream.write_eof()
+        self._alone = asyncio.get_running_loop().call_later(ALONE_SECONDS, self.drop)
+
+    def drop(self) -> None:
+        """Let go of the stream; the session sends FIN before the RST, which alone wakes no idle stream of Rust SDKs."""
+        self.stream.reset(frames.ErrorCode.CANCELLED)
