@@ -77,6 +77,11 @@ class _StateCollector:
             yield family
 
 
+async def healthz(_: Request) -> Response:
+    """Alive."""
+    return PlainTextResponse("ok\n")
+
+
 def admin_app(
     metrics: Metrics,
     state: Callable[[], NodeState],
@@ -85,9 +90,6 @@ def admin_app(
 ) -> Starlette:
     """The application behind `--admin-addr`. `envoy_figures` yields Prometheus text."""
     started = time.time()
-
-    async def healthz(_: Request) -> Response:
-        return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
         now = state()
@@ -99,10 +101,16 @@ def admin_app(
     async def show_metrics(_: Request) -> Response:
         relays, envoy = await asyncio.gather(relay_figures(), envoy_figures())
         look = CollectorRegistry()
-        look.register(_StateCollector(state(), relays, started))  # type: ignore[arg-type]
+        look.register(_StateCollector(state(), relays, started))
         text = generate_latest(look) + generate_latest(metrics.registry) + envoy.encode()
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     return Starlette(
         routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", show_metrics)],
     )
+
+
+def api_app() -> Starlette:
+    """The application behind `api.<domain>`: health, which needs no credentials."""
+
+    return Starlette(routes=[Route("/healthz", healthz)])

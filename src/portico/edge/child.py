@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 log = logging.getLogger(__name__)
@@ -15,6 +15,8 @@ FIRST_RETRY: Final = 0.05
 LAST_RETRY: Final = 10.0
 STEADY_SECONDS: Final = 30.0
 """A child that lived this long starts again with the first delay."""
+FATAL_STATUS: Final = 78
+"""EX_CONFIG of sysexits.h: starting again would end the same way; the child has said why."""
 
 
 class Backoff:
@@ -34,37 +36,52 @@ class Backoff:
 class Child:
     """`python -m module …`, supervised. Its log lines go to our own standard error as they are."""
 
-    def __init__(self, name: str, module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        on_start: Callable[[], None],
+    ) -> None:
         self.name = name
-        self.restarts = 0
         self._command = [sys.executable, "-m", module, *arguments]
         self._environment = dict(environment)
+        self._on_start = on_start
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
 
     @property
     def pid(self) -> int | None:
         """Process id while it runs."""
-        running = self._process is not None and self._process.returncode is None
-        return self._process.pid if running and self._process else None
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
 
     async def run(self) -> None:
-        """Start the child and start it again whenever it ends, until `stop` is called."""
+        """Start the child, and again whenever it ends; returns after `stop`, or when it ended with FATAL_STATUS."""
         loop = asyncio.get_running_loop()
         backoff = Backoff()
         while not self._stopping:
             started = loop.time()
             self._process = await asyncio.create_subprocess_exec(
-                *self._command, env=self._environment, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
+                *self._command,
+                env=self._environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,  # a Ctrl-C in the terminal is the supervisor's to act on
             )
-            log.debug("started", extra={"child": self.name, "pid": self._process.pid})
+            self._on_start()
             status = await self._process.wait()
-            if self._stopping:
+            if self._stopping or status == FATAL_STATUS:
                 return
             delay = backoff.next_delay(loop.time() - started)
-            self.restarts += 1
             log.error("child died; restarting", extra={"child": self.name, "status": describe(status), "in_s": delay})
             await asyncio.sleep(delay)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, if it runs."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
 
     async def stop(self, grace: float) -> None:
         """Ask the child to end; end it after `grace` seconds. It is not started again."""
@@ -72,14 +89,13 @@ class Child:
         process = self._process
         if process is None or process.returncode is not None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
-            try:
-                await asyncio.wait_for(process.wait(), grace)
-            except TimeoutError:
-                log.warning("child did not end in time", extra={"child": self.name, "grace_s": grace})
-                process.kill()
-                await process.wait()
+        self.signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), grace)
+        except TimeoutError:
+            log.warning("child did not end in time", extra={"child": self.name, "grace_s": grace})
+            process.kill()
+            await process.wait()
 
 
 def describe(status: int) -> str:

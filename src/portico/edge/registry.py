@@ -74,6 +74,15 @@ class _Pool:
         return next(iter(self.binds.values()))
 
 
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """A name whose agent was lost: kept for it, and its visitors are told that it is offline."""
+
+    client_id: str
+    until: float
+    request: BindRequest
+
+
 class Registry:
     """Everything that is live on one node."""
 
@@ -94,7 +103,8 @@ class Registry:
         self._binds: dict[str, dict[str, LiveBind]] = {}
         self._pools: dict[EndpointUrl, _Pool] = {}
         self._places: dict[str, set[EndpointUrl]] = {}
-        self._holds: dict[EndpointUrl, tuple[str, float]] = {}
+        self._holds: dict[EndpointUrl, _Hold] = {}
+        self._held_hosts: Counter[str] = Counter()
         self._session_counts: Counter[str] = Counter()
         self._bind_counts: Counter[str] = Counter()
 
@@ -132,8 +142,9 @@ class Registry:
         changed = []
         for bind in self._binds.pop(session_id).values():
             self._leave(bind, session.owner)
-            self._holds.pop(bind.url, None)
-            self._holds[bind.url] = (session.client_id, now + HOLD_SECONDS)
+            self._release(bind.url)
+            self._holds[bind.url] = _Hold(session.client_id, now + HOLD_SECONDS, bind.request)
+            self._held_hosts[bind.url.host] += 1
             changed.append(bind.url)
         return changed
 
@@ -200,23 +211,27 @@ class Registry:
         return iter(self._pools)
 
     def serves(self, host: str) -> bool:
-        """Whether some live endpoint, wildcard or reserved domain answers for `host`."""
-        return any(name in self._places or name in self._reserved for name in candidates(host))
+        """Whether some endpoint or reserved domain, live or offline, answers for `host`."""
+        return any(
+            name in self._places or name in self._reserved or self._held_hosts[name] > 0 for name in candidates(host)
+        )
+
+    @property
+    def reserved_urls(self) -> Iterator[EndpointUrl]:
+        """The https URLs of reserved names, where visitors are told that nobody serves them."""
+        return (self._naming.named(Scheme.HTTPS, name) for name in self._reserved)
 
     def endpoint(self, url: EndpointUrl) -> Endpoint | None:
-        """What Envoy is to know of `url`: None where nothing serves it."""
+        """What Envoy is to know of `url`; no addresses where it is known but offline, None where it is unknown."""
         pool = self._pools.get(url)
-        if pool is None:
-            return None
-        request = pool.first.request
-        return Endpoint(
-            url=url,
-            addresses=tuple(sorted(Address(bind.address) for bind in pool.binds.values())),
-            tls=(request.tls or EdgeTls()) if url.scheme is Scheme.HTTPS else request.tls,
-            upstream_http=request.upstream_http,
-            proxy_protocol=request.proxy_protocol > 0,
-            host_header=request.host_header,
-        )
+        if pool is not None:
+            addresses = tuple(sorted(Address(bind.address) for bind in pool.binds.values()))
+            return _endpoint(url, pool.first.request, addresses)
+        if url in self._holds:
+            return _endpoint(url, self._holds[url].request, ())
+        if url.scheme is Scheme.HTTPS and url.host in self._reserved and self._rival(url) is None:
+            return Endpoint(url, (), EdgeTls())
+        return None
 
     # The rules
 
@@ -230,10 +245,10 @@ class Registry:
         else:
             url = self._naming.named(request.scheme, request.host)
         self._check_reserved(session, url)
-        held_by = self._holds.get(url)
-        if held_by is not None and held_by[0] != session.client_id:
+        hold = self._holds.get(url)
+        if hold is not None and hold.client_id != session.client_id:
             raise PorticoError(ALREADY_ONLINE, f"{url} is kept for an agent that lost its connection just now")
-        self._holds.pop(url, None)
+        self._release(url)
         return url
 
     def _labelled_url(self, labels: dict[str, str]) -> EndpointUrl:
@@ -276,8 +291,12 @@ class Registry:
 
     def _expire_holds(self, now: float) -> None:
         # All holds last equally long, so the dict is in the order of their ends.
-        while self._holds and next(iter(self._holds.values()))[1] <= now:
-            del self._holds[next(iter(self._holds))]
+        while self._holds and next(iter(self._holds.values())).until <= now:
+            self._release(next(iter(self._holds)))
+
+    def _release(self, url: EndpointUrl) -> None:
+        if self._holds.pop(url, None) is not None:
+            self._held_hosts[url.host] -= 1
 
     def _admit(self, session: Session) -> None:
         self._sessions[session.id] = session
@@ -301,6 +320,17 @@ class Registry:
         place.discard(bind.url)
         if not place:
             del self._places[_place(bind.url)]
+
+
+def _endpoint(url: EndpointUrl, request: BindRequest, addresses: tuple[Address, ...]) -> Endpoint:
+    return Endpoint(
+        url=url,
+        addresses=addresses,
+        tls=(request.tls or EdgeTls()) if url.scheme is Scheme.HTTPS else request.tls,
+        upstream_http=request.upstream_http,
+        proxy_protocol=request.proxy_protocol > 0,
+        host_header=request.host_header,
+    )
 
 
 def _place(url: EndpointUrl) -> str:

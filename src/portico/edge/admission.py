@@ -1,0 +1,64 @@
+"""Who may hold a session: authtokens, and the cookie by which a returning agent proves that it is the same one."""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+from portico.model.errors import AGENT_TOO_OLD, AUTHTOKEN_MALFORMED, AUTHTOKEN_UNKNOWN, PorticoError
+from portico.model.owner import Owner
+from portico.store.signing_keys import COOKIES
+from portico.store.store import Store
+
+PROTOCOL_VERSIONS: Final = ("3", "2")
+_MAX_TOKEN: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """An agent that may come in."""
+
+    owner: Owner
+    version: str
+    client_id: str
+    """The agent's own where its cookie proves it, else a new one."""
+    cookie: str
+    returning: bool
+
+
+class Admission:
+    """Checks agents against the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        with store.read() as unit:
+            key = unit.signing_keys.find(COOKIES)
+        if key is None:
+            raise LookupError("the store has no signing key; the first start makes it")
+        self._key = key
+
+    def admit(self, authtoken: str, versions: list[str], client_id: str, cookie: str) -> Admitted:
+        """Raises PorticoError: AUTHTOKEN_MALFORMED, AUTHTOKEN_UNKNOWN or AGENT_TOO_OLD."""
+        version = next((version for version in PROTOCOL_VERSIONS if version in versions), None)
+        if version is None:
+            raise PorticoError(
+                AGENT_TOO_OLD, f"this edge speaks versions {', '.join(PROTOCOL_VERSIONS)} of the protocol"
+            )
+        owner = self._owner_of(authtoken)
+        returning = bool(client_id) and hmac.compare_digest(self._cookie(client_id, owner), cookie)
+        known = client_id if returning else secrets.token_hex(16)
+        return Admitted(owner, version, known, self._cookie(known, owner), returning)
+
+    def _owner_of(self, authtoken: str) -> Owner:
+        if not authtoken or len(authtoken) > _MAX_TOKEN or not authtoken.isprintable():
+            raise PorticoError(AUTHTOKEN_MALFORMED, "the authtoken is empty or malformed")
+        with self._store.read() as unit:
+            owner = unit.authtokens.owner_of(authtoken)
+        if owner is None:
+            raise PorticoError(AUTHTOKEN_UNKNOWN, "the authtoken is not known to this edge")
+        return owner
+
+    def _cookie(self, client_id: str, owner: Owner) -> str:
+        text = f"{client_id}\n{owner.id}".encode()
+        return hmac.new(self._key, text, hashlib.sha256).hexdigest()

@@ -1,0 +1,198 @@
+"""The agent protocol's door: what a Bind or StartTunnelWithLabel asks for, as a `BindRequest`.
+
+Options that this edge does not enforce are refused, never ignored: an owner who asked for a password must not find his
+service open.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+import yaml
+
+from portico.edge.bind_request import BindRequest
+from portico.model.endpoint import EdgeTls, EndpointUrl, KeyPair, Scheme
+from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
+from portico.model.x509 import read_authorities
+from portico.tunnel.frames import ProtocolError
+from portico.tunnel.messages import Bind, BindOptions, StartTunnelWithLabel
+
+NOT_ENFORCED: Final = {
+    "auth": "basic auth",
+    "basic_auth": "basic auth",
+    "oauth": "OAuth",
+    "oidc": "OpenID Connect",
+    "webhook_verification": "webhook verification",
+    "circuit_breaker": "a circuit breaker",
+    "compression": "compression",
+    "ip_restriction": "IP restrictions",
+    "response_headers": "changes of response headers",
+    "websocket_tcp_converter": "the websocket converter",
+    "user_agent_filter": "the user agent filter",
+}
+"""Options that nothing on the edge enforces; they are on where they are neither absent nor empty text."""
+MAX_AUTHORITIES: Final = 10
+"""CAs of one endpoint, as at ngrok (https://ngrok.com/docs/universal-gateway/tls-termination/#mutual-tls)."""
+
+
+def bind_request(bind: Bind) -> BindRequest:
+    """What `bind` asks for. Raises PorticoError: BIND_INVALID or NOT_SERVED, with the option's name."""
+    try:
+        options = bind.options
+    except ProtocolError as error:
+        raise PorticoError(BIND_INVALID, str(error)) from None
+    _refuse_not_enforced(options, bind.extra.bindings)
+    scheme = _scheme(bind.proto, options)
+    host, port = _place(scheme, options)
+    return BindRequest(
+        scheme=scheme,
+        host=host,
+        port=port,
+        tls=_edge_tls(scheme, options),
+        upstream_http=_upstream_http(bind.forwards_proto),
+        proxy_protocol=_proxy_protocol(options.proxy_proto),
+        host_header=_host_header(options),
+        pooling=bind.extra.pooling_enabled,
+        name=bind.extra.name,
+        description=bind.extra.description,
+        metadata=bind.extra.metadata,
+        forwards_to=bind.forwards_to,
+        bind_id=bind.id,
+        token=bind.extra.token,
+    )
+
+
+def labelled_request(bind: StartTunnelWithLabel) -> BindRequest:
+    """What a labelled tunnel asks for."""
+    return BindRequest(
+        scheme=None,
+        labels=bind.labels,
+        upstream_http=_upstream_http(bind.forwards_proto),
+        pooling=True,
+        metadata=bind.metadata,
+        forwards_to=bind.forwards_to,
+    )
+
+
+def echoed_options(opts: Mapping[str, object], url: EndpointUrl) -> dict[str, object]:
+    """The Bind's own `Opts` with the assigned name filled in: Rust SDKs send them again after a reconnect."""
+    name = f"{url.host}:{url.port}" if url.scheme is Scheme.TCP else url.host
+    keys = ("addr",) if url.scheme is Scheme.TCP else ("domain", "hostname")
+    filled = {key: name if key.lower() in keys else value for key, value in opts.items()}
+    return {key: str(url) if key.lower() == "url" else value for key, value in filled.items()}
+
+
+def _scheme(proto: str, options: BindOptions) -> Scheme:
+    written = urlsplit(options.url).scheme if "://" in options.url else proto
+    try:
+        return Scheme(written.lower())
+    except ValueError:
+        raise PorticoError(BIND_INVALID, f"{written!r} is no protocol for endpoints") from None
+
+
+def _place(scheme: Scheme, options: BindOptions) -> tuple[str | None, int | None]:
+    """The asked-for host and port; None for what the edge is to choose."""
+    written = options.url.partition("://")[2] if "://" in options.url else options.url
+    if scheme is Scheme.TCP:
+        return _host_and_port(written or options.addr)
+    host, _ = _host_and_port(written)
+    return host or options.domain or options.hostname or options.subdomain or None, None
+
+
+def _host_and_port(written: str) -> tuple[str | None, int | None]:
+    """`host`, `host:port`, `:port` or nothing."""
+    parts = urlsplit(f"//{written}")
+    try:
+        return parts.hostname or None, parts.port or None
+    except ValueError:
+        raise PorticoError(BIND_INVALID, f"{written!r} has no valid port") from None
+
+
+def _edge_tls(scheme: Scheme, options: BindOptions) -> EdgeTls | None:
+    """How TLS ends at the edge; None where it does not."""
+    given = options.mutual_tls_ca or options.mutual_tls_at_edge
+    authorities = _authorities(given.mutual_tls_ca) if given else None
+    if scheme is Scheme.HTTPS:
+        return EdgeTls(client_authorities=authorities)
+    termination = options.tls_termination if scheme is Scheme.TLS else None
+    if termination is None:
+        if authorities:
+            raise PorticoError(
+                BIND_INVALID,
+                "mutual TLS at the edge was asked for, but TLS does not end there",
+                fix="End TLS at the edge (an empty certificate and key mean an automatic one) or check at the agent.",
+            )
+        return None
+    return EdgeTls(_key_pair(termination.cert, termination.key), client_authorities=authorities)
+
+
+def _key_pair(certificate: bytes, key: bytes) -> KeyPair | None:
+    if not certificate and not key:
+        return None
+    if not certificate or not key:
+        raise PorticoError(BIND_INVALID, "a certificate needs its key, and a key its certificate")
+    return KeyPair(_pem(certificate, "the certificate"), _pem(key, "the key"))
+
+
+def _authorities(pem: bytes) -> str:
+    text = _pem(pem, "mutual_tls_cas")
+    authorities = read_authorities(text, now=datetime.now(UTC), where="mutual_tls_cas")
+    if len(authorities) > MAX_AUTHORITIES:
+        raise PorticoError(
+            BIND_INVALID, f"mutual_tls_cas has {len(authorities)} authorities; the edge takes {MAX_AUTHORITIES} at most"
+        )
+    return text
+
+
+def _pem(data: bytes, where: str) -> str:
+    try:
+        return data.decode("ascii")
+    except UnicodeDecodeError:
+        raise PorticoError(BIND_INVALID, f"{where} is not PEM text") from None
+
+
+def _upstream_http(protocol: str) -> int:
+    match protocol.lower():
+        case "" | "http1":
+            return 1
+        case "http2":
+            return 2
+    raise PorticoError(BIND_INVALID, f"{protocol!r} is no upstream protocol; http1 and http2 are")
+
+
+def _proxy_protocol(version: int) -> int:
+    if version not in (0, 1, 2):
+        raise PorticoError(BIND_INVALID, f"there is no PROXY protocol version {version}")
+    return version
+
+
+def _host_header(options: BindOptions) -> str | None:
+    """SDKs write their `host_header` option as an added request header."""
+    changes = options.request_headers or {}
+    added = changes.get("add") or []
+    lines = [str(line) for line in added] if isinstance(added, list) else []
+    hosts = [line.partition(":")[2].strip() for line in lines if line.lower().startswith("host:")]
+    if changes.get("remove") or len(hosts) != len(lines):
+        raise PorticoError(NOT_SERVED, "this edge does not offer changes of request headers other than host")
+    return hosts[0] if hosts else None
+
+
+def _refuse_not_enforced(options: BindOptions, bindings: list[str]) -> None:
+    for name, words in NOT_ENFORCED.items():
+        if getattr(options, name) not in (None, ""):
+            raise PorticoError(NOT_SERVED, f"this edge does not offer {words}")
+    if _has_rules(options.traffic_policy) or _has_rules(options.policy):
+        raise PorticoError(NOT_SERVED, "this edge does not offer traffic policies")
+    others = [binding for binding in bindings if binding != "public"]
+    if others:
+        raise PorticoError(NOT_SERVED, f"this edge offers public endpoints, not {', '.join(others)} ones")
+
+
+def _has_rules(policy: str | dict[str, object]) -> bool:
+    """Whether a policy (JSON or YAML text, or the object of older SDKs) says anything."""
+    try:
+        parsed = yaml.safe_load(policy) if isinstance(policy, str) else policy
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise PorticoError(BIND_INVALID, "the traffic policy is neither JSON nor YAML") from None
+    return any(bool(rules) for rules in parsed.values()) if isinstance(parsed, dict) else bool(parsed)

@@ -1,0 +1,203 @@
+"""Control: the process that decides. Started by the supervisor as `python -m portico.edge.control NODE_FILE`."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from portico import event_loop, logs
+from portico.certificates.authority import Authority
+from portico.certificates.certificates import Certificates
+from portico.edge.admin import Metrics, NodeState, admin_app, api_app
+from portico.edge.admission import Admission
+from portico.edge.agents import Agents
+from portico.edge.child import FATAL_STATUS
+from portico.edge.node import Node
+from portico.edge.notices import notify
+from portico.edge.publisher import Publisher
+from portico.edge.registry import Registry
+from portico.edge.relay_links import RelayLinks
+from portico.envoy.admin import Admin, AdminError
+from portico.envoy.ads import AdsServer
+from portico.envoy.binary import envoy_binary
+from portico.envoy.descriptors import load_message_types
+from portico.model.endpoint import EndpointUrl
+from portico.model.errors import PorticoError
+from portico.relay.link import Hello
+from portico.store.declared_owners import apply_owners
+from portico.store.first_start import first_start
+from portico.store.store import Store
+from portico.translate.names import EDGE_CERTIFICATE
+from portico.translate.resource import Resource
+from portico.translate.tls import secret_resource
+
+log = logging.getLogger(__name__)
+RESYNC_SECONDS: Final = 5.0
+"""How long a starting control waits for the relays to say what is live, before it answers Envoy without them."""
+CERTIFICATE_CHECK_SECONDS: Final = 3600.0
+
+
+class Control:
+    """Composition of the parts that decide, and their order of start and end."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        data_dir, run_dir = Path(node.data_dir), Path(node.run_dir)
+        self._store = Store.open(data_dir)
+        first_start(self._store, data_dir)
+        apply_owners(self._store, node.owners)
+        self._metrics = Metrics()
+        self._registry = Registry(
+            node.naming, node.limits, self._reserved(), [(one.url, one.labels) for one in node.labelled]
+        )
+        authority = Authority.load_or_create(data_dir, datetime.now(UTC))
+        self._certificates = Certificates(authority, node.frame.domain, self._may_issue)
+        types = load_message_types(envoy_binary(), data_dir / "cache")
+        self._ads = AdsServer(run_dir / "xds.sock", types, on_secret_wanted=self._secret)
+        self._publisher = Publisher(self._ads, node.frame, self._registry.endpoint)
+        admission = Admission(self._store)
+        self._agents = Agents(node, self._registry, self._publisher, admission, self._metrics)
+        self._links = RelayLinks(run_dir / "control.sock", self._on_hello, self._agents.answer)
+        self._agents.send = self._links.send
+        self._resynced = asyncio.Event()
+        self._serving = False
+        self._draining = False
+
+    async def run(self) -> None:
+        """Serve until SIGTERM."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        loop.add_signal_handler(signal.SIGUSR1, self._drain)
+        async with self._web_servers():
+            self._ads.hold()
+            await self._ads.start()
+            await self._links.start()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._resynced.wait(), RESYNC_SECONDS)
+            publication = self._publisher.begin(self._urls(), [self._edge_secret()])
+            self._ads.open()
+            await self._ads.acknowledged(publication, timeout=60)
+            self._serving = True
+            notify("READY=1")
+            log.info("control serves", extra={"endpoints": sum(1 for _ in self._registry.urls)})
+            renewal = asyncio.create_task(self._renew_certificates(), name="certificates")
+            await stop.wait()
+            renewal.cancel()
+            await self._links.close()
+            await self._ads.stop()
+        self._store.close()
+
+    def _on_hello(self, hello: Hello) -> None:
+        urls = self._agents.restore(hello)
+        if self._serving:
+            self._agents.publish_later(urls)
+        if self._links.relays | {hello.relay} >= set(self._node.relays):
+            self._resynced.set()
+
+    def _urls(self) -> set[EndpointUrl]:
+        """What Envoy is to know at the start: what is live, and the reserved names that are offline."""
+        return {*self._registry.urls, *self._registry.reserved_urls}
+
+    def _reserved(self) -> list[tuple[str, str]]:
+        with self._store.read() as unit:
+            names = {owner.id: owner.name for owner in unit.owners.all()}
+            return [(domain.name, names[domain.owner_id]) for domain in unit.domains.all()]
+
+    def _may_issue(self, host: str) -> bool:
+        return host.endswith(f".{self._node.frame.domain}") or self._registry.serves(host)
+
+    def _secret(self, name: str) -> Resource | None:
+        pair = self._certificates.for_name(name)
+        return secret_resource(name, pair) if pair else None
+
+    def _edge_secret(self) -> Resource:
+        return secret_resource(EDGE_CERTIFICATE, self._certificates.edge_pair())
+
+    async def _renew_certificates(self) -> None:
+        """Give Envoy a new certificate well before the old one ends; open connections do not notice."""
+        while True:
+            await asyncio.sleep(CERTIFICATE_CHECK_SECONDS)
+            due = [secret for name in self._certificates.due() if (secret := self._secret(name))]
+            try:
+                await self._publisher.replace([self._edge_secret(), *due])
+            except PorticoError as error:
+                log.error("certificates are not renewed", extra={"code": str(error.code), "reason": error.message})
+
+    def _drain(self) -> None:
+        self._draining = True
+
+    def _state(self) -> NodeState:
+        missing = [f"relay {name}" for name in self._node.relays if name not in self._links.relays]
+        missing += [] if self._serving else ["the first configuration"]
+        missing += [] if self._ads.connected else ["envoy"]
+        missing += ["it is draining"] if self._draining else []
+        expires = self._certificates.expiries().edge
+        return NodeState(
+            ready=not missing,
+            reasons=tuple(missing),
+            sessions=sum(1 for _ in self._registry.sessions),
+            endpoints=sum(1 for _ in self._registry.urls),
+            certificate_days=(expires - datetime.now(UTC)).total_seconds() / 86_400,
+        )
+
+    async def _envoy_figures(self) -> str:
+        # The current Envoy has the highest epoch.
+        sockets = Path(self._node.run_dir).glob("envoy-*.admin.sock")
+        newest = max(sockets, key=lambda path: int(path.name.split("-")[1].split(".")[0]), default=None)
+        try:
+            return await Admin(newest).metrics() if newest else ""
+        except AdminError:
+            return ""
+
+    @contextlib.asynccontextmanager
+    async def _web_servers(self) -> AsyncIterator[None]:
+        admin = admin_app(self._metrics, self._state, self._links.figures, self._envoy_figures)
+        address = self._node.admin
+        async with (
+            _served(admin, host=address.host, port=address.port),
+            _served(api_app(), uds=self._node.frame.api_socket),
+        ):
+            yield
+
+
+@contextlib.asynccontextmanager
+async def _served(app: ASGIApp, *, host: str = "", port: int = 0, uds: str | None = None) -> AsyncIterator[None]:
+    config = uvicorn.Config(app, host=host, port=port, uds=uds, log_config=None, lifespan="off", access_log=False)
+    server = uvicorn.Server(config)
+    # Signals are the process's own matter.
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    task = asyncio.create_task(server.serve(), name=f"web-{uds or port}")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+def main() -> int:
+    """Run control; returns FATAL_STATUS where another start would end the same way."""
+    node = Node.load(Path(sys.argv[1]))
+    logs.configure(level=logging.getLevelName(node.log_level.upper()), form=node.log_format, process="control")
+
+    async def serve() -> None:
+        await Control(node).run()
+
+    try:
+        event_loop.run(serve())
+    except PorticoError as error:
+        log.error(error.message, extra={"code": str(error.code), "fix": error.fix})
+        return FATAL_STATUS
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""One edge node as its supervisor lays it out: what control is told at each start, in a file of the run directory."""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+
+from portico.edge.data_dir import DataDir
+from portico.edge.naming import Naming
+from portico.edge.registry import Limits
+from portico.edge.settings import EdgeSettings
+from portico.logs import LogFormat
+from portico.model.edge import EdgeFrame, SocketAddress
+from portico.model.endpoint import EndpointUrl
+from portico.model.owner import DeclaredOwner
+
+NODE_FILE: Final = "node.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What agents may ask for, in seconds."""
+
+    interval: tuple[float, float]
+    tolerance: tuple[float, float]
+
+    def clamp_interval(self, seconds: float) -> float:
+        """The heartbeat interval that is granted."""
+        return min(max(seconds, self.interval[0]), self.interval[1])
+
+    def clamp_tolerance(self, seconds: float) -> float:
+        """The heartbeat tolerance that is granted."""
+        return min(max(seconds, self.tolerance[0]), self.tolerance[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """An endpoint that labelled tunnels serve."""
+
+    url: EndpointUrl
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Addresses with real ports, paths, limits, and what the settings file declares."""
+
+    frame: EdgeFrame
+    admin: SocketAddress
+    data_dir: str
+    run_dir: str
+    relays: tuple[str, ...]
+    tcp_ports: tuple[int, int]
+    limits: Limits
+    heartbeats: Bounds
+    owners: tuple[DeclaredOwner, ...]
+    labelled: tuple[Labelled, ...]
+    log_level: str
+    log_format: LogFormat
+
+    @property
+    def naming(self) -> Naming:
+        """The names and ports that this node gives."""
+        first, last = self.tcp_ports
+        http_port = self.frame.http.port if self.frame.http else None
+        return Naming(self.frame.domain, self.frame.https.port, http_port, range(first, last + 1))
+
+    def save(self) -> Path:
+        """Write the file (mode 0600: it holds the declared authtokens) and return its path."""
+        path = Path(self.run_dir, NODE_FILE)
+        path.touch(mode=0o600)
+        path.write_bytes(msgspec.json.encode(self))
+        return path
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        return msgspec.json.decode(path.read_bytes(), type=cls)
+
+
+def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, SocketAddress]) -> Node:
+    """The node that `settings` describe; `addresses` by flag, with port 0 resolved."""
+    relays = tuple(f"r{number}" for number in range(settings.relays))
+    run_dir = data_dir.run_dir
+    frame = EdgeFrame(
+        domain=settings.domain,
+        https=addresses["--https-addr"],
+        http=addresses.get("--http-addr"),
+        tcp_host=settings.tcp_host,
+        agent_sockets=tuple(str(run_dir / relay / "agents.sock") for relay in relays),
+        api_socket=str(run_dir / "api.sock"),
+        mark_header=f"x-portico-{secrets.token_hex(8)}",
+    )
+    return Node(
+        frame=frame,
+        admin=addresses["--admin-addr"],
+        data_dir=str(data_dir.path),
+        run_dir=str(run_dir),
+        relays=relays,
+        tcp_ports=(settings.tcp_ports.first, settings.tcp_ports.last),
+        limits=Limits(settings.max_sessions, settings.max_endpoints),
+        heartbeats=Bounds(
+            (settings.heartbeat_interval_min, settings.heartbeat_interval_max),
+            (settings.heartbeat_tolerance_min, settings.heartbeat_tolerance_max),
+        ),
+        owners=tuple(owner.declared() for owner in settings.owners),
+        labelled=tuple(Labelled(endpoint.url, dict(endpoint.labels)) for endpoint in settings.endpoints),
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )

@@ -1,0 +1,181 @@
+"""`portico edge`: starts Envoy, control and the relays, keeps them running, and ends them in good order.
+
+Signals: SIGTERM and SIGINT drain and stop; SIGHUP puts a new Envoy (an upgraded binary) in the place of the running one
+without refusing a connection.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import Final
+
+from portico import event_loop, logs
+from portico.edge.addresses import resolve_addresses
+from portico.edge.child import Backoff, Child
+from portico.edge.data_dir import DataDir
+from portico.edge.drain import until_quiet
+from portico.edge.node import Node, lay_out
+from portico.edge.notices import VARIABLE as NOTIFY_SOCKET
+from portico.edge.notices import NoticeReceiver
+from portico.edge.settings import EdgeSettings
+from portico.envoy.binary import envoy_binary
+from portico.envoy.bootstrap import BootstrapSettings
+from portico.envoy.process import EnvoyProcess, ProcessSettings
+from portico.model.errors import EDGE_NOT_READY, PorticoError
+
+log = logging.getLogger(__name__)
+
+START_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 5.0
+PROCESSES_FILE: Final = "processes"
+"""In the data directory: a line `name pid` for each child, for people and their tools."""
+
+
+def run(settings: EdgeSettings) -> int:
+    """Run an edge until it is told to stop; its exit status. Raises PorticoError for what prevents the start."""
+    logs.configure(level=logging.getLevelName(settings.log_level.upper()), form=settings.log_format)
+    wanted = {"--https-addr": settings.https_addr, "--admin-addr": settings.admin_addr}
+    if settings.http_addr is not None:
+        wanted["--http-addr"] = settings.http_addr
+    binary = envoy_binary()
+    with DataDir.open(settings.data_dir) as data_dir:
+        node = lay_out(settings, data_dir, resolve_addresses(wanted))
+        event_loop.run(Supervisor(node, settings, binary).run())
+    return 0
+
+
+class Supervisor:
+    """The parent of a node's processes."""
+
+    def __init__(self, node: Node, settings: EdgeSettings, envoy: Path) -> None:
+        self._node = node
+        self._drain_seconds = settings.drain_seconds
+        run_dir = Path(node.run_dir)
+        self._notices = run_dir / "notify.sock"
+        self._control = self._child("control", "portico.edge.control", str(node.save()))
+        self._relays = [
+            self._child(relay, "portico.relay", "--name", relay, "--run-dir", node.run_dir) for relay in node.relays
+        ]
+        self._envoy = EnvoyProcess(
+            ProcessSettings(
+                binary=envoy,
+                run_dir=run_dir,
+                bootstrap=BootstrapSettings(node_id=node.frame.domain, ads_socket=run_dir / "xds.sock"),
+                concurrency=settings.envoy_concurrency,
+            ),
+            on_exit=lambda _: self._envoy_ended.set(),
+        )
+        self._envoy_ended = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Start everything, say `ready`, stay until a signal. Raises PorticoError where it does not become ready."""
+        self._listen_to_signals()
+        notices = await NoticeReceiver.listen(self._notices, self._on_notice)
+        tasks = [asyncio.create_task(child.run(), name=child.name) for child in (self._control, *self._relays)]
+        tasks.append(asyncio.create_task(self._keep_envoy(), name="envoy"))
+        try:
+            await self._until_ready(tasks)
+            if not self._stop.is_set():
+                print(self._ready_line(), flush=True)
+                await self._until_told_to_stop(tasks)
+                await self._drain()
+        finally:
+            await self._end(tasks)
+            notices.close()
+
+    def _child(self, name: str, module: str, *arguments: str) -> Child:
+        node = self._node
+        environment = {
+            **os.environ,
+            NOTIFY_SOCKET: str(self._notices),
+            "PORTICO_MARK_HEADER": node.frame.mark_header,
+            "PORTICO_LOG_LEVEL": node.log_level,
+            "PORTICO_LOG_FORMAT": node.log_format,
+        }
+        return Child(name, module, arguments, environment, self._write_processes)
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._replace_envoy)
+
+    def _on_notice(self, line: str) -> None:
+        if line == "READY=1":
+            self._ready.set()
+
+    async def _until_ready(self, tasks: list[asyncio.Task[None]]) -> None:
+        waits = [asyncio.create_task(event.wait()) for event in (self._ready, self._stop)]
+        try:
+            done, _ = await asyncio.wait([*waits, *tasks], timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        ended = next((task for task in tasks if task in done), None)
+        if ended is not None or not done:
+            reason = f"{ended.get_name()} ended" if ended else f"not everything served within {START_SECONDS:g} s"
+            raise PorticoError(EDGE_NOT_READY, f"the edge did not start: {reason}")
+
+    async def _until_told_to_stop(self, tasks: list[asyncio.Task[None]]) -> None:
+        told = asyncio.create_task(self._stop.wait())
+        done, _ = await asyncio.wait([told, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        ended = next((task for task in tasks if task in done), None)
+        if ended is not None:
+            raise PorticoError(EDGE_NOT_READY, f"{ended.get_name()} cannot go on")
+
+    async def _keep_envoy(self) -> None:
+        loop = asyncio.get_running_loop()
+        backoff = Backoff()
+        while not self._stop.is_set():
+            started = loop.time()
+            self._envoy_ended.clear()
+            try:
+                await self._envoy.start()
+                self._write_processes()
+                await self._envoy_ended.wait()
+            except PorticoError as error:
+                log.error("envoy did not start", extra={"code": str(error.code), "reason": error.message})
+            delay = backoff.next_delay(loop.time() - started)
+            log.error("child died; restarting", extra={"child": "envoy", "in_s": delay})
+            await asyncio.sleep(delay)
+
+    def _replace_envoy(self) -> None:
+        async def replace() -> None:
+            try:
+                await self._envoy.hot_restart()
+                self._write_processes()
+                log.info("a new Envoy took over", extra={"pid": self._envoy.pid})
+            except PorticoError as error:
+                log.error("the old Envoy goes on", extra={"code": str(error.code), "reason": error.message})
+
+        self._replacing = asyncio.create_task(replace(), name="hot-restart")
+
+    def _write_processes(self) -> None:
+        pids = [("envoy", self._envoy.pid), *((child.name, child.pid) for child in (self._control, *self._relays))]
+        lines = [f"{name} {pid}\n" for name, pid in pids if pid is not None]
+        Path(self._node.data_dir, PROCESSES_FILE).write_text("".join(lines))
+
+    def _ready_line(self) -> str:
+        frame = self._node.frame
+        facts = {"domain": frame.domain, "https": frame.https, "http": frame.http or "off", "admin": self._node.admin}
+        facts["data"] = self._node.data_dir
+        return "ready " + " ".join(f"{name}={value}" for name, value in facts.items())
+
+    async def _drain(self) -> None:
+        log.info("draining", extra={"at_most_s": self._drain_seconds})
+        self._control.signal(signal.SIGUSR1)
+        await until_quiet(self._envoy.admin, self._drain_seconds)
+
+    async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
+        self._stop.set()
+        tasks[-1].cancel()
+        await asyncio.gather(*(relay.stop(STOP_SECONDS) for relay in self._relays))
+        await self._envoy.stop()
+        await self._control.stop(STOP_SECONDS)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        Path(self._node.data_dir, PROCESSES_FILE).unlink(missing_ok=True)
