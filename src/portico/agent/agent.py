@@ -1,0 +1,199 @@
+"""An agent: a session, the endpoints it serves, and what passes through them."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from portico.agent.bind import BindKind, BindRequest
+from portico.agent.dial import Dialer, UpstreamTls
+from portico.agent.forwarder import Forwarder
+from portico.agent.http_observer import HttpObserver
+from portico.agent.inspector import Inspector
+from portico.agent.metrics import ConnectionFigures, ConnectionMeter
+from portico.agent.session import AgentSession, Bind, Command, SessionStatus
+from portico.agent.settings import AgentTls, SessionSettings
+from portico.agent.tls_end import server_context
+from portico.agent.upstream import Upstream, UpstreamScheme
+from portico.tunnel.messages import ProxyHeader
+
+if TYPE_CHECKING:
+    from portico.agent.file_server import FileServer
+
+log = logging.getLogger(__name__)
+
+_PLAIN_TLS = UpstreamTls()
+
+
+class AgentEndpoint:
+    """An endpoint that an agent serves."""
+
+    def __init__(self, agent: "Agent", bind: Bind, forwarder: Forwarder, meter: ConnectionMeter, name: str) -> None:
+        self.name = name
+        self.upstream = forwarder.dialer.upstream
+        self.inspected = forwarder.observe is not None
+        self._agent = agent
+        self._bind = bind
+        self._forwarder = forwarder
+        self._meter = meter
+
+    @property
+    def id(self) -> str:
+        """The id that the edge knows it by."""
+        return self._bind.id
+
+    @property
+    def url(self) -> str:
+        """The public URL; empty for labelled endpoints."""
+        return self._bind.url
+
+    @property
+    def proto(self) -> str:
+        """http, https, tls or tcp; empty for labelled endpoints."""
+        return self._bind.proto
+
+    @property
+    def request(self) -> BindRequest:
+        """What was asked for."""
+        return self._bind.request
+
+    @property
+    def online(self) -> bool:
+        """Whether the edge routes visitors here now."""
+        return self._bind.online
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is offline for good."""
+        return self._bind.closed.done()
+
+    @property
+    def problem(self) -> str:
+        """Why it is offline, or why its upstream could not be reached at the last attempt; empty if all is well."""
+        return str(self._bind.problem) if self._bind.problem else self._forwarder.failure or ""
+
+    @property
+    def figures(self) -> ConnectionFigures:
+        """Its connections."""
+        return self._meter.figures()
+
+    def forward_to(self, upstream: Upstream, tls: UpstreamTls = _PLAIN_TLS) -> None:
+        """Send new visitors to `upstream` from now on. Raises PorticoError."""
+        self._forwarder.dialer = self._agent.dialer(upstream, tls, self.request)
+        self.upstream = upstream
+
+    async def close(self) -> None:
+        """Take it offline; visits in progress are cut."""
+        await self._agent.release(self, self._bind)
+        self._forwarder.cut()
+
+    async def wait_closed(self) -> None:
+        """Return when it is offline for good. Raises PorticoError where the edge ended it."""
+        await asyncio.shield(self._bind.closed)
+        if self._bind.problem is not None:
+            raise self._bind.problem
+
+
+class Agent:
+    """See the module. Use it on one event loop: `await start()`, `await open(…)`, `await close()`."""
+
+    def __init__(
+        self,
+        settings: SessionSettings,
+        *,
+        inspector: Inspector | None = None,
+        on_status: Callable[[SessionStatus], None] = lambda _: None,
+        commands: Mapping[str, Command] | None = None,
+    ) -> None:
+        """Raises PorticoError(CERTIFICATE_INVALID) where the edge's CAs cannot be read."""
+        self.inspector = inspector
+        """Where requests of inspected endpoints are kept; None inspects nothing."""
+        self.session = AgentSession(settings, on_status, commands)
+        self.endpoints: list[AgentEndpoint] = []
+        self._meter = ConnectionMeter()
+        self._file_servers: list[FileServer] = []
+
+    @property
+    def status(self) -> SessionStatus:
+        """The session at this moment."""
+        return self.session.status
+
+    @property
+    def figures(self) -> ConnectionFigures:
+        """The connections of all endpoints."""
+        return self._meter.figures()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self.session.closed
+
+    async def start(self, *, persistent: bool = False) -> None:
+        """Connect to the edge; `persistent` goes on trying where the network fails. Raises PorticoError."""
+        await self.session.connect(persistent=persistent)
+
+    async def open(
+        self,
+        request: BindRequest,
+        upstream: Upstream,
+        *,
+        name: str = "",
+        upstream_tls: UpstreamTls = _PLAIN_TLS,
+        agent_tls: AgentTls | None = None,
+        inspect: bool = True,
+    ) -> AgentEndpoint:
+        """Bring an endpoint online. Raises PorticoError."""
+        meter = ConnectionMeter()
+        forwarder = Forwarder(
+            self.dialer(upstream, upstream_tls, request),
+            (meter, self._meter),
+            http=request.kind.is_http,
+            proxy_protocol=request.proxy_protocol,
+            tls=None if agent_tls is None else server_context(agent_tls),
+        )
+        known_as = name or request.name or f"endpoint-{len(self.endpoints) + 1}"
+        if inspect and self.inspector is not None and request.kind.is_http and request.app_protocol != "http2":
+            forwarder.observe = self._observer(self.inspector, known_as)
+        bind = await self.session.bind(request, forwarder.serve)
+        endpoint = AgentEndpoint(self, bind, forwarder, meter, known_as)
+        self.endpoints.append(endpoint)
+        bind.closed.add_done_callback(lambda _: self._forget(endpoint))
+        return endpoint
+
+    def dialer(self, upstream: Upstream, tls: UpstreamTls, request: BindRequest) -> Dialer:
+        """What connects to `upstream` for `request`. Raises PorticoError."""
+        if upstream.uses_tls and not tls.verify and tls.authorities is None:
+            log.warning("the upstream's certificate is not checked", extra={"upstream": str(upstream)})
+        protocols: tuple[str, ...] = ()
+        if request.kind.is_http or request.kind is BindKind.LABELED:
+            protocols = ("h2",) if request.app_protocol == "http2" else ("http/1.1",)
+        files = None
+        if upstream.scheme is UpstreamScheme.FILE:
+            from portico.agent.file_server import FileServer
+
+            server = FileServer(upstream.path)
+            self._file_servers.append(server)
+            files = server.connect
+        return Dialer(upstream, tls, protocols=protocols, files=files)
+
+    async def release(self, endpoint: AgentEndpoint, bind: Bind) -> None:
+        """Take an endpoint offline (AgentEndpoint.close calls it)."""
+        await self.session.unbind(bind)
+        self._forget(endpoint)
+
+    async def close(self) -> None:
+        """Take all endpoints offline and end the session."""
+        endpoints = list(self.endpoints)
+        await self.session.close()
+        for endpoint in endpoints:
+            await endpoint.close()
+        for server in self._file_servers:
+            server.close()
+
+    def _forget(self, endpoint: AgentEndpoint) -> None:
+        if endpoint in self.endpoints:
+            self.endpoints.remove(endpoint)
+
+    @staticmethod
+    def _observer(inspector: Inspector, name: str) -> Callable[[ProxyHeader], HttpObserver]:
+        return lambda header: HttpObserver(inspector, name, header.client_addr)

@@ -1,0 +1,170 @@
+"""Reads copies of the bytes of one http connection and tells the inspector what requests it sees. Passive: on anything
+that it does not understand it stops looking, and the bytes pass as they are."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from time import monotonic
+from typing import Final
+
+import httptools
+
+from portico.agent.inspector import BODY_LIMIT, CapturedMessage, CapturedRequest, Inspector
+
+_HEAD_LIMIT: Final = 128 * 1024
+"""Octets of a message head; a longer one ends the watching."""
+
+
+class _NotUnderstoodError(Exception):
+    pass
+
+
+class _Side:
+    """Callbacks that httptools calls while it reads one direction."""
+
+    def __init__(self, observer: "HttpObserver") -> None:
+        self._observer = observer
+        self._head = 0
+        self.url = b""
+        self.reason = b""
+        self.message = CapturedMessage()
+
+    def on_message_begin(self) -> None:
+        self._head = 0
+        self.url = self.reason = b""
+        self.message = CapturedMessage()
+
+    def on_url(self, url: bytes) -> None:
+        self._count(url)
+        self.url += url
+
+    def on_status(self, reason: bytes) -> None:
+        self._count(reason)
+        self.reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(name + value)
+        self.message.headers.append((name.decode("latin-1"), value.decode("latin-1")))
+
+    def on_body(self, body: bytes) -> None:
+        self._observer.body(self.message, body)
+
+    def _count(self, data: bytes) -> None:
+        self._head += len(data)
+        if self._head > _HEAD_LIMIT:
+            raise _NotUnderstoodError
+
+    @property
+    def head_size(self) -> int:
+        return self._head
+
+
+class _RequestSide(_Side):
+    def on_headers_complete(self) -> None:
+        self._observer.request_head(self)
+
+
+class _ResponseSide(_Side):
+    def on_headers_complete(self) -> None:
+        self._observer.response_head(self)
+
+    def on_message_complete(self) -> None:
+        self._observer.response_complete()
+
+
+class HttpObserver:
+    """Watches one connection between a visitor and an upstream."""
+
+    def __init__(
+        self,
+        inspector: Inspector,
+        endpoint: str,
+        remote_address: str,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._inspector = inspector
+        self._endpoint = endpoint
+        self._remote_address = remote_address
+        self._clock = clock
+        self._waiting: list[CapturedRequest] = []
+        """Requests whose response has not ended, oldest first."""
+        self._requests: httptools.HttpRequestParser | None = httptools.HttpRequestParser(_RequestSide(self))
+        self._responses: httptools.HttpResponseParser | None = httptools.HttpResponseParser(_ResponseSide(self))
+        self._bodyless = False
+
+    def from_visitor(self, data: bytes | bytearray | memoryview) -> None:
+        """Bytes on their way to the upstream."""
+        if self._requests is None:
+            return
+        try:
+            self._requests.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, _NotUnderstoodError):
+            # After an upgrade the visitor's bytes are not HTTP; the answer to it still is.
+            self._requests = None
+
+    def from_upstream(self, data: bytes | bytearray | memoryview) -> None:
+        """Bytes on their way to the visitor."""
+        if self._responses is None:
+            return
+        try:
+            self._responses.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, _NotUnderstoodError):
+            self._responses = None
+            self.response_complete()
+        if self._bodyless:
+            # llhttp cannot know that this answers HEAD, so it waits for a body that never comes.
+            self._bodyless = False
+            self._responses = httptools.HttpResponseParser(_ResponseSide(self))
+            self.response_complete()
+
+    def closed(self) -> None:
+        """The connection is over: what was unfinished ends now."""
+        self._requests = self._responses = None
+        while self._waiting:
+            self.response_complete()
+
+    def request_head(self, side: _RequestSide) -> None:
+        """A request's head is complete."""
+        assert self._requests is not None
+        captured = self._inspector.begin(self._endpoint, self._remote_address, self._clock())
+        captured.method = self._requests.get_method().decode("latin-1")
+        captured.uri = side.url.decode("latin-1")
+        captured.request = side.message
+        captured.request.protocol = f"HTTP/{self._requests.get_http_version()}"
+        captured.request.start_line = f"{captured.method} {captured.uri} {captured.request.protocol}"
+        self._inspector.charge(captured, side.head_size)
+        self._waiting.append(captured)
+        self._inspector.announce(captured)
+
+    def response_head(self, side: _ResponseSide) -> None:
+        """A response's head is complete."""
+        assert self._responses is not None
+        status = self._responses.get_status_code()
+        if not self._waiting or (status < HTTPStatus.OK and status != HTTPStatus.SWITCHING_PROTOCOLS):
+            return
+        captured = self._waiting[0]
+        captured.status = status
+        captured.response = side.message
+        captured.response.protocol = f"HTTP/{self._responses.get_http_version()}"
+        reason = side.reason.decode("latin-1")
+        captured.response.start_line = f"{captured.response.protocol} {status} {reason}".rstrip()
+        self._inspector.charge(captured, side.head_size)
+        self._bodyless = captured.method == "HEAD"
+
+    def body(self, message: CapturedMessage, data: bytes) -> None:
+        """A piece of a body."""
+        message.size += len(data)
+        owner = next((entry for entry in self._waiting if message is entry.request or message is entry.response), None)
+        room = BODY_LIMIT - len(message.body)
+        if owner is None or room <= 0:
+            return
+        piece = data[:room]
+        if self._inspector.charge(owner, len(piece)):
+            message.body += piece
+
+    def response_complete(self) -> None:
+        """The oldest request has its whole answer (or will get none)."""
+        if not self._waiting or (self._waiting[0].response is None and self._responses is not None):
+            return
+        captured = self._waiting.pop(0)
+        captured.duration = self._clock() - captured.started_at
+        self._inspector.announce(captured)

@@ -1,0 +1,124 @@
+"""The requests that passed this agent's http endpoints, in bounded memory, for the screen and the web interface."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from typing import Final
+
+DEFAULT_LIMIT: Final = 50 * 1024 * 1024
+"""Octets kept at most, as ngrok's `inspect_db_size`."""
+BODY_LIMIT: Final = 1024 * 1024
+"""Octets kept of one body."""
+_ENTRY_COST: Final = 1024
+"""Octets that a request is charged beyond its headers and bodies."""
+
+Headers = list[tuple[str, str]]
+
+
+@dataclass(slots=True)
+class CapturedMessage:
+    """A request or a response: what it began with, its headers, and as much of its body as is kept."""
+
+    start_line: str = ""
+    protocol: str = "HTTP/1.1"
+    headers: Headers = field(default_factory=list)
+    body: bytearray = field(default_factory=bytearray, repr=False)
+    size: int = 0
+    """Octets of the whole body."""
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the body is longer than what is kept."""
+        return self.size > len(self.body)
+
+    def raw(self) -> bytes:
+        """As HTTP/1.1 would write it, the body without transfer coding."""
+        lines = [self.start_line, *(f"{name}: {value}" for name, value in self.headers)]
+        return "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n" + bytes(self.body)
+
+
+@dataclass(slots=True)
+class CapturedRequest:
+    """One request with its response; it grows while bytes pass."""
+
+    id: str
+    endpoint: str
+    """Name of the endpoint."""
+    remote_address: str
+    start: datetime
+    started_at: float
+    """The observer's clock, seconds."""
+    method: str = ""
+    uri: str = ""
+    request: CapturedMessage = field(default_factory=CapturedMessage)
+    response: CapturedMessage | None = None
+    status: int | None = None
+    duration: float | None = None
+    """Seconds from the request's first byte to the response's last; None while it runs."""
+    kept: bool = True
+    """False once it was pushed out: nothing more is stored for it."""
+    cost: int = _ENTRY_COST
+
+
+class Inspector:
+    """A ring of captured requests, newest kept, bounded in octets."""
+
+    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+        self._limit = limit
+        self._requests: OrderedDict[str, CapturedRequest] = OrderedDict()
+        self._listeners: list[Callable[[CapturedRequest], None]] = []
+        self._numbers = count(1)
+        self._total = 0
+
+    def requests(self, limit: int | None = None, endpoint: str | None = None) -> list[CapturedRequest]:
+        """The newest first."""
+        found = [entry for entry in reversed(self._requests.values()) if endpoint in (None, entry.endpoint)]
+        return found[:limit]
+
+    def get(self, request_id: str) -> CapturedRequest | None:
+        """The request of this id, while it is kept."""
+        return self._requests.get(request_id)
+
+    def clear(self) -> None:
+        """Forget all."""
+        while self._requests:
+            self._forget_oldest()
+
+    def subscribe(self, listener: Callable[[CapturedRequest], None]) -> Callable[[], None]:
+        """Call `listener` when a request begins and again when it is over; returns what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def begin(self, endpoint: str, remote_address: str, started_at: float) -> CapturedRequest:
+        """A request begins (for observers)."""
+        number = f"{next(self._numbers):08x}"
+        captured = CapturedRequest(number, endpoint, remote_address, datetime.now(UTC), started_at)
+        self._requests[captured.id] = captured
+        self._total += captured.cost
+        self._shrink()
+        return captured
+
+    def charge(self, captured: CapturedRequest, octets: int) -> bool:
+        """Account for `octets` more of a request; False where they must not be stored (for observers)."""
+        if not captured.kept:
+            return False
+        captured.cost += octets
+        self._total += octets
+        self._shrink()
+        return captured.kept
+
+    def announce(self, captured: CapturedRequest) -> None:
+        """Tell the subscribers that a request's head is complete, or that it is over (for observers)."""
+        for listener in list(self._listeners):
+            listener(captured)
+
+    def _shrink(self) -> None:
+        while self._total > self._limit and self._requests:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        _, oldest = self._requests.popitem(last=False)
+        oldest.kept = False
+        self._total -= oldest.cost

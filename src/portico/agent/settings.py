@@ -1,0 +1,36 @@
+"""What a session and its forwarding are set up with."""
+
+from dataclasses import dataclass, field
+
+from portico.agent.edge_address import EdgeAddress
+from portico.model.endpoint import KeyPair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSettings:
+    """How to reach the edge and who is asking. Two equal settings mean the same session."""
+
+    edge: EdgeAddress
+    authtoken: str = field(repr=False)
+    connect_cas: str = ""
+    """`host` or `trusted` for the system's CAs, or a PEM file or directory."""
+    edge_ca_pem: str = field(default="", repr=False)
+    """PEM of the edge's CA itself; goes before `connect_cas`."""
+    metadata: str = ""
+    heartbeat_interval: float = 10.0
+    """Seconds between beats."""
+    heartbeat_tolerance: float = 15.0
+    """Seconds of silence beyond the interval after which the link is given up."""
+    connect_timeout: float = 10.0
+    """Seconds for connection, TLS handshake and authentication together."""
+    program: str = "portico-python"
+    """Shown to the edge's operator: who speaks here, with `version` of Portico."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentTls:
+    """TLS that ends at the agent: the edge sees only what passes through it."""
+
+    key_pair: KeyPair
+    client_authorities: str | None = None
+    """PEM of the CAs that visitors' certificates must come from; None means no visitor is asked for one."""
