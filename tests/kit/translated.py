@@ -1,4 +1,4 @@
-"""A real Envoy that is fed what `translate` yields, with Unix sockets for upstreams and certificates of a CA of its own."""
+"""A real Envoy that is fed what `translate` yields, with Unix sockets for upstreams and a CA of its own."""
 
 import asyncio
 import contextlib
