@@ -207,7 +207,7 @@ class AgentSession:
             link.protocol.close(ErrorCode.NONE, "the agent is closing")
             with suppress(TimeoutError):
                 async with asyncio.timeout(FAREWELL_SECONDS):
-                    await link.ended
+                    await asyncio.shield(link.ended)
 
     def reconnect_now(self) -> None:
         """Do not wait for the next attempt's turn."""
@@ -236,7 +236,7 @@ class AgentSession:
             link = self._link
             assert link is not None
             mending = asyncio.create_task(self._mend_binds(link), name="portico bind retries")
-            reason = await link.ended
+            reason = await asyncio.shield(link.ended)
             mending.cancel()
             self._linked.clear()
             if loop.time() - link.since >= STEADY_SECONDS:
@@ -280,7 +280,7 @@ class AgentSession:
         bind.bound(await link.ask(bind.kind, bind.message(), REQUEST_SECONDS, BIND_REJECTED))
 
     async def _bind_again(self, link: EdgeLink) -> None:
-        """All binds of the session on a new link. What the edge refuses waits; what the link's loss cut short is raised."""
+        """All binds of the session on a new link. What the edge refuses waits; what its loss cut short is raised."""
         results = await asyncio.gather(*(self._ask_bind(link, bind) for bind in self.binds), return_exceptions=True)
         for bind, result in zip(self.binds, results, strict=True):
             if isinstance(result, PorticoError) and link.is_open:

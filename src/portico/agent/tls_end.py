@@ -1,11 +1,11 @@
 """TLS that ends at the agent: the visitor's TLS without a socket, between a stream's bytes and the upstream's."""
 
 import ssl
+from datetime import UTC, datetime
 from typing import Final
 
 from portico.agent.settings import AgentTls
 from portico.agent.temporary_pem import load_key_pair
-from portico.model.errors import CERTIFICATE_INVALID, PorticoError
 
 _PIECE: Final = 0x10000
 
@@ -15,14 +15,16 @@ def server_context(tls: AgentTls) -> ssl.SSLContext:
 
     Raises PorticoError(CERTIFICATE_INVALID).
     """
+    from portico.model import x509  # brings cryptography, which few agents need
+
+    now = datetime.now(UTC)
+    x509.read_key_pair(tls.key_pair, now=now, where="the certificate and key")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     load_key_pair(context, tls.key_pair)
     if tls.client_authorities is not None:
-        try:
-            context.load_verify_locations(cadata=tls.client_authorities)
-        except (ssl.SSLError, ValueError) as error:
-            raise PorticoError(CERTIFICATE_INVALID, f"the visitors' CAs cannot be read: {error}") from None
+        x509.read_authorities(tls.client_authorities, now=now, where="the visitors' CAs")
+        context.load_verify_locations(cadata=tls.client_authorities)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 

@@ -21,7 +21,7 @@ _LEVELS = {"ERROR": logging.ERROR, "WARN": logging.WARNING, "INFO": logging.INFO
 def forward(addr: str | int | None = None, proto: Proto | None = None, **options: Unpack[ForwardOptions]) -> Listener:
     """Give a local service a public URL.
 
-    `addr` is a port, `host:port`, `http(s)://host[:port]`, `unix:/path` or `file:///directory`; without it `localhost:80`.
+    `addr` is a port, `host:port`, `http(s)://host[:port]`, `unix:/path` or `file:///directory`; port 80 without it.
     `proto` is http (the default), tcp, tls or labeled. The options are ngrok's; see `portico.sdk.options`.
 
     Blocks until the URL works and returns its Listener. Called inside a running event loop it returns an awaitable of
@@ -110,7 +110,7 @@ def _server_address(server: object) -> str:
         address = address.decode()
     if isinstance(address, str) and address:
         return f"unix:{address}"
-    if isinstance(address, tuple) and len(address) >= 2:
+    if isinstance(address, tuple) and len(address) >= 2 and isinstance(address[0], str):
         host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(address[0], address[0])  # noqa: S104
         return f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"
     raise PorticoError(OPTION_INVALID, "server: an object with a server_address is expected")

@@ -41,9 +41,9 @@ class ListeningSocket:
 class Listener:
     """An endpoint that is online.
 
-    Methods that talk to the edge (`close`, `forward`, `join`) block in plain code, and are to be awaited inside a running
-    event loop, like `portico.forward` itself. A listener may be awaited and gives itself: `await portico.forward(…)`
-    type-checks.
+    Methods that talk to the edge (`close`, `forward`, `join`) block in plain code, and are to be awaited inside a
+    running event loop, like `portico.forward` itself. A listener may be awaited and gives itself, so that
+    `await portico.forward(…)` type-checks.
     """
 
     def __init__(
