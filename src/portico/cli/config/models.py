@@ -36,7 +36,7 @@ class AgentKeys(Section):
         default=None, description="Address of the edge, `host:port` (version 2: `server_addr`)."
     )
     connect_cas: str | None = Field(
-        None,
+        default=None,
         description="Who may sign the edge's certificate: `host`, `trusted` or a PEM file (version 2: `root_cas`).",
     )
     connect_interface: str | None = Field(default=None, description="Network interface to dial from.")

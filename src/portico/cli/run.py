@@ -1,0 +1,121 @@
+"""Runs an agent in the foreground: connect, open the endpoints, show what happens, leave nothing behind."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack, suppress
+from typing import Any, TypeVar
+
+from portico import event_loop
+from portico.agent.agent import Agent, AgentEndpoint
+from portico.agent.inspector import DEFAULT_LIMIT, Inspector
+from portico.agent.session import SessionState, SessionStatus
+from portico.cli.config.endpoints import Forwarding
+from portico.cli.console import Console, console_for
+from portico.cli.setup import Setup
+from portico.model.errors import PorticoError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def run_agent(setup: Setup, wanted: Sequence[Forwarding], *, persistent: bool = False) -> int:
+    """Serve `wanted` until Ctrl-C, SIGTERM or the edge's word; returns the exit status. Raises PorticoError.
+
+    `persistent` goes on trying where the edge cannot be reached at the start.
+    """
+    setup.session()  # what is wrong with the settings is said before the terminal changes
+    with console_for(setup.agent) as console:
+        restart = event_loop.run(_serve(setup, wanted, console, persistent))
+    if restart:
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - the same program with the same arguments
+    return 0
+
+
+async def _serve(setup: Setup, wanted: Sequence[Forwarding], console: Console, persistent: bool) -> bool:
+    return await _Run(setup, console).serve(wanted, persistent)
+
+
+class _Run:
+    def __init__(self, setup: Setup, console: Console) -> None:
+        self._console = console
+        self._keys = setup.agent
+        self._stop = asyncio.Event()
+        self._restart = False
+        limit = setup.agent.inspect_db_size
+        self._agent = Agent(
+            setup.session(),
+            inspector=None if limit < 0 else Inspector(limit or DEFAULT_LIMIT),
+            on_status=self._on_status,
+            commands={"Stop": self._obey_stop, "Restart": self._obey_restart} if setup.agent.remote_management else {},
+        )
+
+    async def serve(self, wanted: Sequence[Forwarding], persistent: bool) -> bool:
+        """Run to the end. Returns whether the edge asked for a restart."""
+        self._listen_to_signals()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._agent.close)
+            await stack.enter_async_context(self._console.showing(self._agent))
+            await self._until_stop(self._agent.start(persistent=persistent))
+            endpoints = await self._until_stop(self._open_all(wanted))
+            if endpoints is not None:
+                await self._until_stop(_until_all_are_gone(endpoints))
+            log.info("closing")
+        return self._restart
+
+    async def _open_all(self, wanted: Sequence[Forwarding]) -> list[AgentEndpoint]:
+        endpoints = []
+        for one in wanted:
+            endpoint = await self._agent.open(
+                one.bind,
+                one.upstream,
+                name=one.name,
+                upstream_tls=one.upstream_tls,
+                agent_tls=one.agent_tls,
+                inspect=one.inspect,
+            )
+            endpoints.append(endpoint)
+            self._console.changed()
+        return endpoints
+
+    async def _until_stop(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """The result of `work`, or None where a stop comes first. Raises what `work` raises."""
+        task, stop = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            for one in (task, stop):
+                one.cancel()
+            await asyncio.gather(task, stop, return_exceptions=True)
+
+    def _on_status(self, status: SessionStatus) -> None:
+        if status.state is SessionState.CONNECTING and status.reason:
+            log.warning("cannot connect yet", extra={"reason": status.reason})
+        self._console.changed()
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with suppress(NotImplementedError):  # Windows: Ctrl-C arrives as KeyboardInterrupt
+                loop.add_signal_handler(number, self._stop.set)
+
+    async def _obey_stop(self, _: dict[str, object]) -> None:
+        log.info("the edge asked this agent to stop")
+        self._stop.set()
+
+    async def _obey_restart(self, _: dict[str, object]) -> None:
+        log.info("the edge asked this agent to restart")
+        self._restart = True
+        self._stop.set()
+
+
+async def _until_all_are_gone(endpoints: list[AgentEndpoint]) -> None:
+    """Returns never where there was no endpoint. Raises PorticoError once the edge has ended the last one."""
+    if not endpoints:
+        await asyncio.Event().wait()
+    ends = await asyncio.gather(*(endpoint.wait_closed() for endpoint in endpoints), return_exceptions=True)
+    raise next(end for end in ends if isinstance(end, PorticoError))
