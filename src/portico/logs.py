@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Literal, TextIO
 if TYPE_CHECKING:
     import structlog
 
+_CHATTY = ("alembic", "asyncio", "grpc", "uvicorn")
+"""Libraries whose every step is no news to an operator."""
+
 LogFormat = Literal["term", "logfmt", "json"]
 
 
 def configure(
     stream: TextIO = sys.stderr, *, level: int = logging.INFO, form: LogFormat = "term", **facts: str
 ) -> None:
-    """Send all log records to `stream` as coloured lines, logfmt or one JSON object a line; `facts` go on every line."""
+    """Send all log records to `stream` as coloured lines, logfmt or JSON; `facts` go on every line."""
     import structlog
 
     def add_facts(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -45,6 +48,8 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for library in _CHATTY:
+        logging.getLogger(library).setLevel(max(level, logging.WARNING))
 
 
 def _keep(_: object, __: str, event: "structlog.typing.EventDict") -> "structlog.typing.EventDict":

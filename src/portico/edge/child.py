@@ -43,11 +43,14 @@ class Child:
         arguments: Sequence[str],
         environment: Mapping[str, str],
         on_start: Callable[[], None],
+        inherited: tuple[int, ...] = (),
     ) -> None:
+        """`inherited`: file descriptors that the child gets as they are."""
         self.name = name
         self._command = [sys.executable, "-m", module, *arguments]
         self._environment = dict(environment)
         self._on_start = on_start
+        self._inherited = inherited
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
 
@@ -67,6 +70,7 @@ class Child:
                 *self._command,
                 env=self._environment,
                 stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=self._inherited,
                 start_new_session=True,  # a Ctrl-C in the terminal is the supervisor's to act on
             )
             self._on_start()

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 5.0
+AGENTS_BACKLOG: Final = 4096
 PROCESSES_FILE: Final = "processes"
 """In the data directory: a line `name pid` for each child, for people and their tools."""
 
@@ -53,11 +55,10 @@ class Supervisor:
         self._node = node
         self._drain_seconds = settings.drain_seconds
         run_dir = Path(node.run_dir)
+        self._held: list[socket.socket] = []
         self._notices = run_dir / "notify.sock"
         self._control = self._child("control", "portico.edge.control", str(node.save()))
-        self._relays = [
-            self._child(relay, "portico.relay", "--name", relay, "--run-dir", node.run_dir) for relay in node.relays
-        ]
+        self._relays = [self._relay(name) for name in node.relays]
         self._envoy = EnvoyProcess(
             ProcessSettings(
                 binary=envoy,
@@ -87,16 +88,35 @@ class Supervisor:
             await self._end(tasks)
             notices.close()
 
-    def _child(self, name: str, module: str, *arguments: str) -> Child:
+    def _relay(self, name: str) -> Child:
+        """A relay. Its agents' socket is held here: while a dead relay starts anew, agents wait in its backlog.
+
+        A refused one may stay away for two minutes (the back-off of ngrok's Rust SDKs: 0, 0.05, 2.5 and 125 seconds).
+        """
+        node = self._node
+        directory = Path(node.run_dir, name)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listening.bind(str(directory / "agents.sock"))
+        listening.listen(AGENTS_BACKLOG)
+        self._held.append(listening)
+        descriptor = listening.fileno()
+        return self._child(
+            name,
+            "portico.relay",
+            *("--name", name, "--run-dir", node.run_dir, "--agents-fd", str(descriptor)),
+            *("--log-format", node.log_format, "--log-level", node.log_level),
+            inherited=(descriptor,),
+        )
+
+    def _child(self, name: str, module: str, *arguments: str, inherited: tuple[int, ...] = ()) -> Child:
         node = self._node
         environment = {
             **os.environ,
             NOTIFY_SOCKET: str(self._notices),
             "PORTICO_MARK_HEADER": node.frame.mark_header,
-            "PORTICO_LOG_LEVEL": node.log_level,
-            "PORTICO_LOG_FORMAT": node.log_format,
         }
-        return Child(name, module, arguments, environment, self._write_processes)
+        return Child(name, module, arguments, environment, self._write_processes, inherited)
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -178,4 +198,6 @@ class Supervisor:
         await self._envoy.stop()
         await self._control.stop(STOP_SECONDS)
         await asyncio.gather(*tasks, return_exceptions=True)
+        for listening in self._held:
+            listening.close()
         Path(self._node.data_dir, PROCESSES_FILE).unlink(missing_ok=True)

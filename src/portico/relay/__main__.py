@@ -1,6 +1,7 @@
 """`python -m portico.relay`: one relay process, as the supervisor starts it."""
 
 import argparse
+import logging
 import os
 import typing
 from pathlib import Path
@@ -19,8 +20,10 @@ def main() -> None:
     parser.add_argument("--run-dir", required=True, type=Path, help="directory of the node's sockets")
     parser.add_argument("--agents-fd", type=int, help="inherited listening socket for agents, instead of an own one")
     parser.add_argument("--log-format", choices=typing.get_args(logs.LogFormat), default="term")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     options = parser.parse_args()
-    logs.configure(form=options.log_format, process=options.name)
+    level = logging.getLevelName(options.log_level.upper())
+    logs.configure(level=level, form=options.log_format, process=options.name)
     relay = Relay(options.name, options.run_dir, mark=os.environ.get(MARK_VARIABLE, ""), agents_fd=options.agents_fd)
     event_loop.run(relay.run())
 
