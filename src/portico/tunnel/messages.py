@@ -389,3 +389,9 @@ class ProxyHeaderReader:
             return None
         self.rest = self._buffer[end:]
         return ProxyHeader.from_json(parse_object(self._buffer[_LENGTH.size : end]))
+
+
+def field(raw: Mapping[str, object], name: str) -> object:
+    """One value of an object that is passed on as it came, its key matched without regard to case; None if absent."""
+    wanted = name.lower()
+    return next((value for key, value in raw.items() if key.lower() == wanted), None)
