@@ -2,7 +2,7 @@
 
     python benchmarks/tunnel_core.py [--profile NAME]
 
-The way is: test driver ─socket─ splice ─ session ═socket═ session ─ splice ─socket─ upstream, in one process and thread:
+The way is: visitor ─socket─ splice ─ session ═socket═ session ─ splice ─socket─ upstream, in one process and thread:
 both ends' work is in each figure, so a relay or an agent alone does about twice as well.
 """
 
@@ -129,14 +129,12 @@ class Way:
         def on_stream(stream: Stream) -> StreamHandler:
             splice = Splice(stream)
             near, far = socket.socketpair()
-            loop.create_task(self._join(splice, near, far, mode))
+            self.task = loop.create_task(self._join(splice, near, far, mode))
             return stream.handler
 
         loop = asyncio.get_running_loop()
         agent = SessionProtocol(Session(client=True, now=time.monotonic()), on_stream, lambda _: None)
-        self.relay = SessionProtocol(
-            Session(client=False, now=time.monotonic()), lambda _: None, lambda _: None
-        )
+        self.relay = SessionProtocol(Session(client=False, now=time.monotonic()), lambda _: None, lambda _: None)
         ours, theirs = socket.socketpair()
         await connect(self.relay, ours)
         await connect(agent, theirs)

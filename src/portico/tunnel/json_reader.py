@@ -1,4 +1,4 @@
-"""Reads one JSON object from a stream whose end is not told: SDKs keep their direction open until they have the answer."""
+"""Reads one JSON object from a stream whose end is not told: SDKs finish only when they have the answer."""
 
 import re
 from typing import Final

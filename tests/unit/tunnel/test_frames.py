@@ -41,8 +41,9 @@ def read(reader: FrameReader, chunks: list[bytes]) -> list[Frame]:
     for kind, flags, stream, value in itertools.chain.from_iterable(map(reader.frames, chunks)):
         if flags & CONTINUED:
             _, before, _, start = whole.pop()
-            value, flags = start + value, before | flags & ~CONTINUED
-        whole.append((kind, flags, stream, value))
+            whole.append((kind, before | flags & ~CONTINUED, stream, start + value))
+        else:
+            whole.append((kind, flags, stream, value))
     return whole
 
 

@@ -1,3 +1,4 @@
+import itertools
 import struct
 from typing import Final
 
@@ -437,7 +438,7 @@ def replay(chunks: list[bytes]) -> tuple[list[Event], bytes]:
 @given(st.lists(valid_frames, max_size=15).map(b"".join), st.lists(st.integers(0, 2000)))
 def test_any_split_gives_the_same_events_and_answers(wire: bytes, places: list[int]) -> None:
     edges = sorted({0, len(wire), *(place % (len(wire) + 1) for place in places)})
-    chunks = [wire[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    chunks = [wire[start:end] for start, end in itertools.pairwise(edges)]
     (events, answers), (whole_events, whole_answers) = replay(chunks), replay([wire])
     assert events == whole_events
     assert list(FrameReader().frames(answers)) == list(FrameReader().frames(whole_answers))
