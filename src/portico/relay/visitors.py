@@ -16,6 +16,8 @@ from portico.tunnel.transport import Stream, StreamHandler
 
 KEEP_BYTES: Final = 0x10000
 """What is kept to be sent again on another stream. A refusal comes within a round trip, when little has been sent."""
+REASON_SECONDS: Final = 0.01
+"""How long a stream's end waits for the agent's reason: a RST overtakes it on the way."""
 LINGER_SECONDS: Final = 5.0
 """How long a visitor who got our own page may go on sending the request."""
 WATCH_SECONDS: Final = 60.0
@@ -181,8 +183,10 @@ class Visitor(asyncio.Protocol):
             self._timer = asyncio.get_running_loop().call_later(delay, self._retry)
         elif not passage.answered and self.carrier.alive:
             self.carrier.figures.streams_failed_total += 1
-            error, reason = self.carrier.failure(self._lease.bind) or NO_ANSWER
-            self._refuse(error, reason, code)
+            self._discarding = True
+            self.transport.resume_reading()
+            self._stop_timer()
+            self._timer = asyncio.get_running_loop().call_later(REASON_SECONDS, self._give_up, code)
         else:
             self._close(code)
 
@@ -252,6 +256,10 @@ class Visitor(asyncio.Protocol):
         self._offer()
 
     # Ending.
+
+    def _give_up(self, code: int | None) -> None:
+        error, reason = self.carrier.failure(self._lease.bind) or NO_ANSWER
+        self._refuse(error, reason, code)
 
     def _refuse(self, error: ErrorCode, detail: str, code: int | None = None) -> None:
         """Show our own page where Envoy speaks HTTP/1.1 to us; elsewhere a closed connection has to say it."""
@@ -332,6 +340,7 @@ class Passage(StreamHandler):
 
     def connection_lost(self, code: int | None) -> None:
         """The stream is gone: finished in both directions, or reset."""
+        self._figures.streams -= 1
         if self._alone is None:
             self._visitor.upstream_ended(self, code)
         else:
