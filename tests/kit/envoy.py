@@ -2,6 +2,8 @@
 
 import asyncio
 import functools
+import os
+import signal
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -73,6 +75,14 @@ class Rig:
     @property
     def ads_socket(self) -> Path:
         return self.run_dir / "xds.sock"
+
+    @property
+    def upstream(self) -> Path:
+        return self.run_dir / "u.sock"
+
+    def kill_envoy(self) -> None:
+        assert self.envoy.pid is not None
+        os.kill(self.envoy.pid, signal.SIGKILL)
 
     def new_ads(self) -> AdsServer:
         return AdsServer(

@@ -1,17 +1,16 @@
 """The Envoy process: start, become live, hand over to a successor, stop."""
 
 import asyncio
-import ctypes
 import json
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from portico.envoy import launch
 from portico.envoy.admin import Admin, AdminError
 from portico.envoy.bootstrap import BootstrapSettings, bootstrap
 from portico.model.errors import EDGE_NOT_READY, ENVOY_MISSING, PorticoError
@@ -33,7 +32,6 @@ _NOISE: Final = "marked as work-in-progress"
 _POLL: Final = 0.02
 _LINE_LIMIT: Final = 1 << 20
 _TERMINATE_GRACE: Final = 5.0
-_PR_SET_PDEATHSIG: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +45,8 @@ class ProcessSettings:
     concurrency: int | None = None
     """Worker threads; None for one a core."""
     drain_seconds: int = 60
-    """How long connections of a replaced filter chain may go on. Envoy also keeps each replaced listener's configuration
-    this long: 1.6 MB a change with 10,000 names that it tells apart by SNI."""
+    """How long connections of a replaced filter chain may go on. Envoy also keeps each replaced listener's
+    configuration this long: 1.6 MB a change with 10,000 names that it tells apart by SNI."""
     parent_shutdown_seconds: int = 900
     """How long a predecessor lives after a hot restart; longer than `drain_seconds`."""
     log_level: str = "warning"
@@ -141,19 +139,18 @@ class EnvoyProcess:
         arguments += ["--log-level", settings.log_level, "--log-format", _LOG_FORMAT]
         if settings.concurrency is not None:
             arguments += ["--concurrency", str(settings.concurrency)]
-        try:
-            process = await asyncio.create_subprocess_exec(
-                settings.binary,
-                *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                limit=_LINE_LIMIT,
-                start_new_session=True,  # a Ctrl-C in the terminal is ours to act on
-                preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,
-            )
-        except OSError as error:
-            raise PorticoError(ENVOY_MISSING, f"{settings.binary} does not run: {error.strerror}") from None
+        if not os.access(settings.binary, os.X_OK):
+            raise PorticoError(ENVOY_MISSING, f"{settings.binary} is not a program that can be run")
+        process = await asyncio.create_subprocess_exec(
+            *_launcher(),
+            settings.binary,
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            limit=_LINE_LIMIT,
+            start_new_session=True,  # a Ctrl-C in the terminal is ours to act on
+        )
         self._current = process
         task = asyncio.create_task(self._follow(process))
         self._tasks.add(task)
@@ -222,13 +219,5 @@ def _log_line(line: bytes, pid: int) -> None:
         envoy_log.log(level, "%s", message, extra=facts)
 
 
-def _die_with(parent: int) -> Callable[[], None]:
-    """Runs in the child before Envoy: the kernel ends Envoy with its parent, so that no orphan keeps the ports."""
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def prepare() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died before the call above
-            os._exit(1)
-
-    return prepare
+def _launcher() -> list[str]:
+    return [sys.executable, "-I", "-S", launch.__file__, str(os.getpid())]
