@@ -80,6 +80,7 @@ class Control:
         async with self._web_servers():
             self._ads.hold()
             await self._ads.start()
+            notify("X_PORTICO_XDS=1")
             await self._links.start()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._resynced.wait(), RESYNC_SECONDS)

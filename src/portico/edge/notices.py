@@ -1,6 +1,7 @@
 """How control tells the supervisor that it serves: the protocol of systemd's sd_notify(3).
 
-One datagram holds lines `NAME=value`; `READY=1` says that everything serves.
+One datagram holds lines `NAME=value`: `READY=1` says that everything serves, and our own `X_PORTICO_XDS=1` that Envoy
+may come for its configuration.
 """
 
 import asyncio

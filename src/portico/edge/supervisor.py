@@ -69,6 +69,7 @@ class Supervisor:
             on_exit=lambda _: self._envoy_ended.set(),
         )
         self._envoy_ended = asyncio.Event()
+        self._configured = asyncio.Event()
         self._ready = asyncio.Event()
         self._stop = asyncio.Event()
 
@@ -125,8 +126,11 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGHUP, self._replace_envoy)
 
     def _on_notice(self, line: str) -> None:
-        if line == "READY=1":
-            self._ready.set()
+        match line:
+            case "READY=1":
+                self._ready.set()
+            case "X_PORTICO_XDS=1":
+                self._configured.set()
 
     async def _until_ready(self, tasks: list[asyncio.Task[None]]) -> None:
         waits = [asyncio.create_task(event.wait()) for event in (self._ready, self._stop)]
@@ -151,6 +155,7 @@ class Supervisor:
     async def _keep_envoy(self) -> None:
         loop = asyncio.get_running_loop()
         backoff = Backoff()
+        await self._configured.wait()
         while not self._stop.is_set():
             started = loop.time()
             self._envoy_ended.clear()

@@ -1,0 +1,48 @@
+"""A threaded HTTP/1.1 service for tests that are not asynchronous."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """`/slow?s` answers after s seconds; `/stream?s` sends a line each tenth of a second for s seconds."""
+        path, _, seconds = self.path.partition("?")
+        if path == "/stream":
+            self._stream(float(seconds))
+            return
+        if path == "/slow":
+            time.sleep(float(seconds))
+        body = f"served {self.path}\n".encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _stream(self, seconds: float) -> None:
+        self.send_response(200)
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        for number in range(int(seconds * 10)):
+            line = f"{number}\n".encode()
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+            time.sleep(0.1)
+        self.wfile.write(b"0\r\n\r\n")
+
+    def log_message(self, *_: object) -> None:
+        """Silent."""
+
+
+@contextlib.contextmanager
+def http_service() -> Iterator[int]:
+    """The service on a free port of 127.0.0.1; yields the port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
