@@ -20,6 +20,14 @@ from portico.model.endpoint import KeyPair
 from portico.model.errors import CERTIFICATE_INVALID, PorticoError
 
 _BEGIN: Final = "-----BEGIN "
+_MALFORMED: Final = (
+    ValueError,
+    TypeError,  # some odd types inside of names
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,7 @@ def _certificate_errors(where: str) -> Iterator[None]:
     """The library reads a certificate piece by piece, so any access may find it malformed."""
     try:
         yield
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except _MALFORMED as error:
         raise PorticoError(CERTIFICATE_INVALID, f"{where}: a certificate cannot be read: {error}") from None
 
 
