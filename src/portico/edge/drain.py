@@ -8,6 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from portico.envoy.admin import Admin, AdminError
 
 _POLL: Final = 0.1
+_QUIET_POLLS: Final = 5
+"""A request on its way through the network is in no gauge yet: the quiet has to last."""
 _VISITORS: Final = {
     "envoy_http_downstream_rq_active": "envoy_http_conn_manager_prefix",
     "envoy_tcp_downstream_cx_active": "envoy_tcp_prefix",
@@ -21,7 +23,9 @@ async def until_quiet(admin: Admin, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
             await admin.drain_listeners()
-            while await _busy(admin):
+            quiet = 0
+            while quiet < _QUIET_POLLS:
+                quiet = 0 if await _busy(admin) else quiet + 1
                 await asyncio.sleep(_POLL)
     except (AdminError, TimeoutError):
         return
