@@ -201,7 +201,8 @@ class AgentSession:
         lowest, highest = limits.HEARTBEAT_SECONDS
         interval = min(max(lease.heartbeat_interval, lowest), highest)
         tolerance = min(max(lease.heartbeat_tolerance, lowest), highest)
-        self.protocol.start_heartbeat(interval, tolerance)
+        # Not before the answer to Auth is written: no SDK expects a stream earlier.
+        asyncio.get_running_loop().call_soon(self.protocol.start_heartbeat, interval, tolerance)
         log.info("session online", extra={"session": self.id, "remote": self._remote, "agent": agent})
 
     async def _bind(self, body: Body, *, labelled: bool) -> Body:
