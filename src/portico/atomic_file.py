@@ -16,7 +16,8 @@ def write_atomically(path: Path, text: str, *, mode: int) -> None:
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
-            os.fchmod(file.fileno(), mode)
+            if mode != PRIVATE:
+                os.fchmod(file.fileno(), mode)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
@@ -27,7 +28,9 @@ def write_atomically(path: Path, text: str, *, mode: int) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """The new name survives a power cut only once the directory itself is on disk."""
+    """The new name survives a power cut only once the directory itself is on disk. Windows opens no directories."""
+    if os.name == "nt":
+        return
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -8,8 +8,8 @@ from portico.model.errors import EDGE_EXTRA_MISSING, PorticoError
 def _installed_edge() -> click.Command:
     """The command with one flag a setting. Raises PorticoError(EDGE_EXTRA_MISSING)."""
     try:
-        from portico.edge import supervisor
         from portico.edge.settings_sources import load_settings, settings_options
+        from portico.edge.supervisor import run
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "portico":
             raise
@@ -22,7 +22,7 @@ def _installed_edge() -> click.Command:
 
         Every flag is also a key of the --config file and a variable PORTICO_EDGE_<NAME>.
         """
-        return supervisor.run(load_settings(flags))
+        return run(load_settings(flags))
 
     return edge
 

@@ -3,6 +3,7 @@
 What is checked of a value is said once, in the model of that key (`config/models.py`); a flag adds nothing to it.
 """
 
+import difflib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -177,7 +178,21 @@ class FlagCommand(click.Command):
         for argument in args[:end]:
             is_value = bool(spelled) and spelled[-1] in known and spelled[-1] not in ("-h", "--help")
             spelled.append(argument if is_value else _spelled(argument, known & switches))
-        return super().parse_args(ctx, spelled + args[end:])
+        try:
+            return super().parse_args(ctx, spelled + args[end:])
+        except click.NoSuchOption as error:
+            ctx.fail(self._no_such_flag(error.option_name, str(ctx.info_name)))
+        except click.UsageError as error:
+            error.ctx = ctx
+            raise
+
+    def _no_such_flag(self, name: str, kind: str) -> str:
+        own = [name for parameter in self.params for name in parameter.opts]
+        elsewhere = next((sorted(flag.kinds) for flag in FLAGS if flag.name == name), [])
+        if elsewhere and kind in ALL:
+            return f"{name} is a flag of {' and '.join(elsewhere)} endpoints, not of {kind}"
+        near = difflib.get_close_matches(name, own, n=1, cutoff=0.7)
+        return f"there is no flag {name}{f'; did you mean {near[0]}?' if near else ''}"
 
 
 def _spelled(argument: str, switches: set[str]) -> str:

@@ -24,7 +24,7 @@ def start(names: tuple[str, ...], everything: bool, nothing: bool, region: str |
     portico start web db
     portico start --all
     """
-    from portico.cli.config.endpoints import forwardings, named_endpoints
+    from portico.cli.config.endpoints import entry_forwardings, named_entries
     from portico.cli.run import run_agent
 
     if region is not None:
@@ -32,9 +32,9 @@ def start(names: tuple[str, ...], everything: bool, nothing: bool, region: str |
     if sum((bool(names), everything, nothing)) != 1:
         raise click.UsageError("give names of endpoints, or --all, or --none")
     setup = Setup.take(parameters)
-    known = named_endpoints(setup.document)
+    known = named_entries(setup.document)
     chosen = list(known) if everything else _known(names, list(known))
-    return run_agent(setup, tuple(one for name in chosen for one in forwardings(name, known[name])))
+    return run_agent(setup, tuple(one for name in chosen for one in entry_forwardings(name, known[name])))
 
 
 def _known(names: Iterable[str], known: list[str]) -> list[str]:

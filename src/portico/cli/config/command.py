@@ -62,16 +62,16 @@ config.add_command(_former)
 def check(named: tuple[str, ...]) -> None:
     """Check the configuration file, and tell everything that is wrong with it."""
     from portico.cli.config.document import load
-    from portico.cli.config.endpoints import forwardings, named_endpoints
+    from portico.cli.config.endpoints import entry_forwardings, named_entries
 
     files = [Path(name).expanduser() for name in named] or [default_path()]
     document = load(files)
     problems = []
-    for name, tunnel in named_endpoints(document).items():
+    for name, entry in named_entries(document).items():
         try:
-            forwardings(name, tunnel)
+            entry_forwardings(name, entry)
         except PorticoError as error:
-            problems.append(error.message if error.message.startswith(name) else f"{name}: {error.message}")
+            problems.append(error.message)
     if problems:
         raise PorticoError(CONFIG_INVALID, "\n".join(problems))
     click.echo(f"valid: {', '.join(map(str, files))}")
@@ -132,7 +132,7 @@ def _run_editor(path: Path) -> None:
 
 
 @config.command()
-@click.argument("version", type=click.Choice(["3"]), required=False)
+@click.argument("version", metavar="[VERSION]", type=click.Choice(["3"]), required=False)
 @click.option("--dry-run", is_flag=True, help="Print what the file would become, and change nothing.")
 @click.option("--relocate", is_flag=True, help="Move the file to the default place.")
 @_one_file

@@ -4,6 +4,7 @@ Of several files the later one wins: mappings are merged key by key, lists and p
 """
 
 import difflib
+import re
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -127,7 +128,7 @@ def in_words(error: ErrorDetails) -> str:
         return f"must be {expected.removeprefix(' or ')}"
     if kind == "value_error":
         return message.removeprefix("Value error, ")
-    return words.get(kind) or message[0].lower() + message[1:]
+    return words.get(kind) or re.sub(r"^(Input|Value|String|Tuple) should", "must", message)
 
 
 def _unknown(place: Place, name: str, valid: Sequence[str]) -> Problem:

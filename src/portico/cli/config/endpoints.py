@@ -31,9 +31,17 @@ class Forwarding:
     inspect: bool
 
 
-def named_endpoints(document: Document) -> dict[str, Tunnel]:
+def named_entries(document: Document) -> dict[str, Tunnel | EndpointKeys]:
     """Everything that the file can start, by name."""
-    return {**document.tunnels, **{endpoint.name: as_tunnel(endpoint) for endpoint in document.endpoints}}
+    return {**document.tunnels, **{endpoint.name: endpoint for endpoint in document.endpoints}}
+
+
+def entry_forwardings(name: str, entry: Tunnel | EndpointKeys) -> tuple[Forwarding, ...]:
+    """What to start for an entry of the file. Raises PorticoError that names the entry."""
+    try:
+        return forwardings(name, as_tunnel(entry) if isinstance(entry, EndpointKeys) else entry)
+    except PorticoError as error:
+        raise PorticoError(error.code, f"{name}: {error.message}", fix=error.fix) from None
 
 
 def as_tunnel(endpoint: EndpointKeys) -> Tunnel:
@@ -44,9 +52,7 @@ def as_tunnel(endpoint: EndpointKeys) -> Tunnel:
     shared = endpoint.model_dump(exclude={"upstream", "agent_tls_termination"}, exclude_unset=True)
     known = {name: kind for kind, schemes in _SCHEMES.items() for name in schemes}
     if scheme not in known:
-        raise PorticoError(
-            OPTION_INVALID, f"endpoint {endpoint.name}: the scheme {scheme!r} is none of {', '.join(known)}"
-        )
+        raise PorticoError(OPTION_INVALID, f"the scheme {scheme!r} is none of {', '.join(known)}")
     return Tunnel.model_validate(
         {
             **shared,
@@ -67,14 +73,14 @@ def as_tunnel(endpoint: EndpointKeys) -> Tunnel:
 def forwardings(name: str, tunnel: Tunnel) -> tuple[Forwarding, ...]:
     """What to start for an entry: one endpoint, or two where `schemes` asks for http and https. Raises PorticoError."""
     if tunnel.addr is None:
-        raise PorticoError(UPSTREAM_INVALID, f"{name}: addr is missing")
-    kind = _kind(name, tunnel)
+        raise PorticoError(UPSTREAM_INVALID, "addr is missing")
+    kind = _kind(tunnel)
     upstream = parse_upstream(tunnel.addr, http=kind is None or kind == "http")
     tls = UpstreamTls(
         verify=tunnel.upstream_tls_verify,
         authorities=read_authorities((tunnel.upstream_tls_verify_cas,)) if tunnel.upstream_tls_verify_cas else None,
     )
-    agent_tls, bind = _terminated(name, tunnel, _bind(tunnel, upstream))
+    agent_tls, bind = _terminated(tunnel, _bind(tunnel, upstream))
     binds = (
         [replace(bind, kind=BindKind.LABELED, labels=_labels(tunnel))] if kind is None else _named(bind, tunnel, kind)
     )
@@ -91,11 +97,11 @@ def forwardings(name: str, tunnel: Tunnel) -> tuple[Forwarding, ...]:
     )
 
 
-def _kind(name: str, tunnel: Tunnel) -> str | None:
+def _kind(tunnel: Tunnel) -> str | None:
     if tunnel.labels and tunnel.proto:
-        raise PorticoError(OPTION_INVALID, f"{name}: proto and labels exclude each other")
+        raise PorticoError(OPTION_INVALID, "proto and labels exclude each other")
     if not tunnel.labels and not tunnel.proto:
-        raise PorticoError(OPTION_INVALID, f"{name}: proto is missing; give http, tls or tcp")
+        raise PorticoError(OPTION_INVALID, "proto is missing; give http, tls or tcp")
     return tunnel.proto
 
 
@@ -116,9 +122,8 @@ def _named(bind: BindRequest, tunnel: Tunnel, kind: str) -> Iterable[BindRequest
     if text is not None and "://" in text:
         scheme, _, text = text.partition("://")
         if scheme not in _SCHEMES[kind] or (tunnel.schemes and scheme not in tunnel.schemes):
-            raise PorticoError(
-                OPTION_INVALID, f"the URL's scheme {scheme!r} does not fit: {' or '.join(schemes)} is asked for"
-            )
+            asked = " or ".join(tunnel.schemes or _SCHEMES[kind])
+            raise PorticoError(OPTION_INVALID, f"the URL's scheme {scheme!r} does not fit: {asked} is asked for")
         schemes = (scheme,)
     subdomain = text if used == ["subdomain"] else ""
     for scheme in dict.fromkeys(schemes):
@@ -196,24 +201,22 @@ def _pairs(lines: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     return tuple((name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in lines))
 
 
-def _terminated(name: str, tunnel: Tunnel, bind: BindRequest) -> tuple[AgentTls | None, BindRequest]:
+def _terminated(tunnel: Tunnel, bind: BindRequest) -> tuple[AgentTls | None, BindRequest]:
     """Where a visitor's TLS ends, and with which certificates. Raises PorticoError."""
     authorities = read_authorities(tunnel.mutual_tls_cas)
     if tunnel.proto != "tls":
         if tunnel.crt or tunnel.key or tunnel.terminate_at:
-            raise PorticoError(OPTION_INVALID, f"{name}: crt, key and terminate_at belong to tls endpoints only")
+            raise PorticoError(OPTION_INVALID, "crt, key and terminate_at belong to tls endpoints only")
         return None, replace(bind, visitor_authorities=authorities or "")
     pair = read_key_pair(tunnel.crt, tunnel.key)
     where = tunnel.terminate_at or ("edge" if pair or authorities else "upstream")
     if where == "edge":
         return None, replace(bind, edge_tls=True, key_pair=pair, visitor_authorities=authorities or "")
     if where == "upstream" and (pair or authorities):
-        raise PorticoError(
-            OPTION_INVALID, f"{name}: crt, key and mutual_tls_cas mean nothing where TLS ends at the upstream"
-        )
+        raise PorticoError(OPTION_INVALID, "crt, key and mutual_tls_cas mean nothing where TLS ends at the upstream")
     if where == "agent":
         if pair is None:
-            raise PorticoError(OPTION_INVALID, f"{name}: TLS that ends at the agent needs crt and key")
+            raise PorticoError(OPTION_INVALID, "TLS that ends at the agent needs crt and key")
         return AgentTls(pair, authorities), bind
     return None, bind
 

@@ -12,6 +12,7 @@ from portico.model.errors import CONFIG_INVALID, CONFIG_MISSING, OPTION_INVALID,
 
 _SECONDS_TO_FETCH: Final = 10
 _LARGEST: Final = 1 << 20
+_FIX: Final = "Write it as YAML or JSON, one list of rules a phase."
 
 
 def policy_text(tunnel: Tunnel) -> str:
@@ -29,15 +30,26 @@ def policy_text(tunnel: Tunnel) -> str:
     if inline is not None:
         return json.dumps(inline)
     if tunnel.traffic_policy_file is not None:
-        return _checked(read_text(Path(tunnel.traffic_policy_file).expanduser()), tunnel.traffic_policy_file)
+        return _checked(_read(tunnel.traffic_policy_file), tunnel.traffic_policy_file)
     if tunnel.traffic_policy_url is not None:
         return _checked(_fetched(tunnel.traffic_policy_url), tunnel.traffic_policy_url)
     return ""
 
 
+def _read(name: str) -> str:
+    try:
+        return read_text(Path(name).expanduser())
+    except PorticoError as error:
+        raise PorticoError(error.code, error.message, fix="Check the path of the traffic policy.") from None
+
+
 def _checked(text: str, name: str) -> str:
-    if not parse(text, name).values:
-        raise PorticoError(CONFIG_INVALID, f"{name} holds no traffic policy", fix="Give it at least one phase.")
+    """`text`, which must be a mapping; what is wrong inside it the edge tells. Raises PorticoError(CONFIG_INVALID)."""
+    source = parse(text, name)
+    if source.problems:
+        raise PorticoError(CONFIG_INVALID, "\n".join(map(str, source.problems)), fix=_FIX)
+    if not source.values:
+        raise PorticoError(CONFIG_INVALID, f"{name} holds no traffic policy", fix=_FIX)
     return text
 
 

@@ -4,12 +4,12 @@ import contextlib
 import json
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Final
 
 import yaml
 
+from portico.atomic_file import PRIVATE, write_atomically
 from portico.cli.config.document import V2_TO_V3
 from portico.cli.config.source import compose, parse, read_text
 from portico.model.errors import CONFIG_INVALID, CONFIG_MISSING, PorticoError
@@ -101,19 +101,10 @@ def _quoted(value: str) -> str:
 
 def write_private(path: Path, text: str) -> None:
     """Replace the file at `path` in one step, readable by its owner only. Raises PorticoError(CONFIG_MISSING)."""
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(path))  # a symbolic link goes on pointing at the file
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_atomically(target, text, mode=PRIVATE)
     except OSError as error:
         raise PorticoError(
             CONFIG_MISSING,
