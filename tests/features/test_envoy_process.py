@@ -120,17 +120,22 @@ class TestStop:
             slow_cluster = cluster("a.test", rig.run_dir / "slow.sock")
             await rig.ads.publish([http_listener(port), slow_cluster, scope("a.test", "a.test")])
             request = asyncio.create_task(http_get(port, "a.test"))
-            await eventually(lambda: slow_active(rig))
-            stopping = asyncio.create_task(rig.envoy.stop(grace=1.0))
-            await asyncio.sleep(0)
+            await eventually(rig.envoy.admin.open_connections)
+            stopping = asyncio.create_task(rig.envoy.stop(grace=60))
+            await asyncio.sleep(0.1)
             release.set()
             assert await request == (200, b"slow")
             await stopping
         assert rig.envoy.pid is None
 
-
-async def slow_active(rig: Rig) -> bool:
-    return "envoy_http_downstream_rq_active" in await rig.envoy.admin.metrics()
+    async def test_ends_when_the_grace_is_over(self, rig: Rig):
+        port = free_port()
+        await rig.ads.publish([http_listener(port)])
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        await eventually(rig.envoy.admin.open_connections)
+        await rig.envoy.stop(grace=0.1)
+        assert rig.envoy.pid is None
+        writer.close()
 
 
 class TestStart:

@@ -191,6 +191,9 @@ def http_connection_manager() -> dict[str, Any]:
         "typed_config": {
             "@type": f"{URL}{prefix}.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "http",
+            # Envoy's own 5 s and 1 s are waited out whenever a test drains.
+            "drain_timeout": "0.05s",
+            "delayed_close_timeout": "0.05s",
             "scoped_routes": {
                 "name": "scopes",
                 "scope_key_builder": {"fragments": [{"header_value_extractor": extractor}]},

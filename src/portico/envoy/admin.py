@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,8 +57,15 @@ class Admin:
         """What Envoy has at the moment; private keys are redacted by Envoy."""
         return json.loads(await self._checked("GET", "/config_dump" + ("?include_eds" if endpoints else "")))
 
+    async def open_connections(self) -> int:
+        """Visitors' connections that are open now."""
+        path = r"/stats?format=json&filter=^listener\..*downstream_cx_active$"
+        stats = json.loads(await self._checked("GET", path))["stats"]
+        # Each worker counts too, in `listener.<address>.worker_<n>.…`; the request itself is one of `listener.admin`.
+        return sum(stat["value"] for stat in stats if not re.search(r"\.worker_|^listener\.admin\.", stat["name"]))
+
     async def drain_listeners(self) -> None:
-        """Let open connections end by themselves and accept new ones until they do (`graceful`)."""
+        """Ask open connections to end (GOAWAY, `connection: close`); new ones are still served, and asked the same."""
         await self._checked("POST", "/drain_listeners?graceful&skip_exit")
 
     async def quit(self) -> None:

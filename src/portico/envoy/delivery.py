@@ -34,6 +34,8 @@ _ORDER: Final = (CLUSTER, ENDPOINTS, SECRET, ROUTES, SCOPE, FILTER_CHAIN, LISTEN
 """What is pointed at comes before what points at it; removals go the other way."""
 _RETRY: Final = 1.0
 """Seconds until an Envoy is offered again what another one accepted and it refused (an address still in use)."""
+_FIRST_SCOPES: Final = Entry(ResourceKey(SCOPE, ""), 0, None)
+"""Stands for whatever an Envoy is first sent of scopes."""
 
 
 class Delivery:
@@ -110,6 +112,13 @@ class Delivery:
             }
             if owing or (not self.peers and entry.key in coming):
                 self.ledger.wait(publication, entry, owing)
+        if any(entry.key.type_url == LISTENER for entry in present):
+            # A listener accepts connections only once its scopes have arrived, which Envoy asks for after the listener.
+            unscoped = {peer.ident for peer in self.peers.values() if not peer.subscribed(SCOPE)}
+            if unscoped and any(
+                "scoped_routes" in str(body) for key, body in bodies.items() if key.type_url == LISTENER
+            ):
+                self.ledger.wait(publication, _FIRST_SCOPES, unscoped)
         for entry in gone:
             holding = {peer.ident for peer in self.peers.values() if not peer.has(entry)}
             if holding:
@@ -150,6 +159,8 @@ class Delivery:
             peer.subscriptions[type_url].acknowledge(entry)
             accept(entry)
             self.ledger.acknowledge(entry, peer.ident)
+        if type_url == SCOPE:
+            self.ledger.acknowledge(_FIRST_SCOPES, peer.ident)
 
     def _refused(self, peer: Peer, type_url: str, entries: list[Entry], reason: str) -> None:
         entries = [self._scopes.doubt(self.snapshot, entry) for entry in entries]

@@ -13,6 +13,11 @@ from typing import Final
 _PR_SET_PDEATHSIG: Final = 1
 
 
+def prefix() -> list[str]:
+    """What to put before a command so that it ends with this process."""
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid())]
+
+
 def main(parent: int, command: list[str]) -> None:
     """Ask for the signal and become the program."""
     if sys.platform == "linux":

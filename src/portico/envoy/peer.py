@@ -57,6 +57,10 @@ class Peer:
         self._unanswered: dict[str, list[Entry]] = {}
         self._nonce = 0
 
+    def subscribed(self, type_url: str) -> bool:
+        """Whether Envoy has asked for anything of the type."""
+        return type_url in self.subscriptions
+
     def wants(self, entry: Entry) -> bool:
         """Whether this Envoy subscribed to the resource."""
         subscription = self.subscriptions.get(entry.key.type_url)

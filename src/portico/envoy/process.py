@@ -83,6 +83,7 @@ class EnvoyProcess:
         self._epoch = 0
         self._stopping = False
         # Another Envoy on this machine may have any number, so that Envoy itself must choose a free one.
+        self._drop_shared_memory()
         await self._spawn("--use-dynamic-base-id", "--base-id-path", str(self._base_id_path))
         await self._until_live(timeout)
 
@@ -101,17 +102,29 @@ class EnvoyProcess:
         await self._until_live(timeout)
 
     async def stop(self, grace: float = 0.0) -> None:
-        """Let open connections end for `grace` seconds, refusing none meanwhile, and then end every Envoy."""
+        """Ask visitors' connections to end, wait at most `grace` seconds until none is open, and end every Envoy."""
         self._stopping = True
         if grace > 0 and self._current is not None:
             try:
-                await self.admin.drain_listeners()
-                await asyncio.wait_for(self._current.wait(), grace)
+                async with asyncio.timeout(grace):
+                    await self.admin.drain_listeners()
+                    while await self.admin.open_connections():
+                        await asyncio.sleep(_POLL)
             except (AdminError, TimeoutError):
                 pass
         await asyncio.gather(*(self._end(process) for process in [self._current, *self._draining] if process))
         await asyncio.gather(*self._tasks)
         self._current = None
+        self._drop_shared_memory()
+
+    def _drop_shared_memory(self) -> None:
+        """Envoy leaves the segment that hot restart uses behind, one for each base id."""
+        try:
+            base_id = int(self._base_id_path.read_text())
+        except (OSError, ValueError):
+            return
+        self._base_id_path.unlink()
+        Path(f"/dev/shm/envoy_shared_memory_{base_id * 10}").unlink(missing_ok=True)  # noqa: S108 - Envoy's own name
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         if process.returncode is None:
@@ -142,7 +155,7 @@ class EnvoyProcess:
         if not os.access(settings.binary, os.X_OK):
             raise PorticoError(ENVOY_MISSING, f"{settings.binary} is not a program that can be run")
         process = await asyncio.create_subprocess_exec(
-            *_launcher(),
+            *launch.prefix(),
             settings.binary,
             *arguments,
             stdin=asyncio.subprocess.DEVNULL,
@@ -217,7 +230,3 @@ def _log_line(line: bytes, pid: int) -> None:
         level = logging.DEBUG
     if message:
         envoy_log.log(level, "%s", message, extra=facts)
-
-
-def _launcher() -> list[str]:
-    return [sys.executable, "-I", "-S", launch.__file__, str(os.getpid())]
