@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from portico.envoy import launch
+
 log = logging.getLogger(__name__)
 
 FIRST_RETRY: Final = 0.05
@@ -47,7 +49,7 @@ class Child:
     ) -> None:
         """`inherited`: file descriptors that the child gets as they are."""
         self.name = name
-        self._command = [sys.executable, "-m", module, *arguments]
+        self._command = [*launch.prefix(), sys.executable, "-m", module, *arguments]
         self._environment = dict(environment)
         self._on_start = on_start
         self._inherited = inherited
