@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from portico.model.errors import SETTING_INVALID, PorticoError
 from portico.model.owner import DeclaredOwner
 from portico.store.store import Store, Unit
-from portico.store.tables import SETTINGS, AuthtokenRow, DomainRow, OwnerRow
+from portico.store.tables import FIRST_START, SETTINGS, AuthtokenRow, DomainRow, OwnerRow
 from portico.store.tokens import digest
 
 
@@ -45,8 +45,10 @@ def _withdraw(session: Session, declared: Sequence[DeclaredOwner]) -> None:
                 DomainRow.name.not_in(owner.domains if owner is not None else ()),
             )
         )
-        row.max_sessions = owner.max_sessions if owner is not None else None
-        row.max_endpoints = owner.max_endpoints if owner is not None else None
+        if owner is not None:
+            row.max_sessions, row.max_endpoints = owner.max_sessions, owner.max_endpoints
+        elif row.source == FIRST_START:
+            row.max_sessions = row.max_endpoints = None  # only the settings file limits this owner
     session.flush()
 
 
@@ -65,9 +67,9 @@ def _declare(unit: Unit, declared: DeclaredOwner) -> None:
             raise PorticoError(
                 SETTING_INVALID, f"the authtoken of owner {owner.name!r} belongs to owner {holder.name!r} already"
             )
-    ours = {domain.name: domain.owner_id for domain in unit.domains.all()}
+    holders = {domain.name: domain.owner_id for domain in unit.domains.all()}
     for name in declared.domains:
-        if ours.get(name, owner.id) != owner.id:
+        if holders.get(name, owner.id) != owner.id:
             raise PorticoError(SETTING_INVALID, f"domain {name!r} of owner {owner.name!r} belongs to somebody else")
-        if name not in ours:
+        if name not in holders:
             unit.domains.add(owner.id, name, source=SETTINGS)

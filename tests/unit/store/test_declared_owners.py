@@ -76,9 +76,21 @@ def test_the_default_owner_keeps_what_the_first_start_gave_him(store: Store, tmp
     apply_owners(store, [DeclaredOwner("default", "a-token-from-the-file", ("d.example",), max_sessions=7)])
     assert name_of(store, first_token) == name_of(store, "a-token-from-the-file") == "default"
     apply_owners(store, [])
+    with store.read() as unit:
+        default = unit.owners.find("default")
+        assert default is not None
+        assert default.max_sessions is None
     assert name_of(store, first_token) == "default"
     assert name_of(store, "a-token-from-the-file") is None
     assert domains(store) == {}
+
+
+def test_an_owner_from_elsewhere_keeps_his_own_limits(store: Store) -> None:
+    with store.write() as unit:
+        api_made = unit.owners.add("made-by-the-api", source="api", max_sessions=5)
+    apply_owners(store, [ANN])
+    with store.read() as unit:
+        assert unit.owners.find("made-by-the-api") == api_made
 
 
 def test_what_belongs_to_somebody_else_is_refused_and_nothing_changes(store: Store, tmp_path: Path) -> None:
