@@ -1,11 +1,14 @@
 """Brings the schema up to date at every start."""
 
+import logging
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, Engine, inspect, text
 
 from portico.model.errors import STORE_UNUSABLE, PorticoError
+
+log = logging.getLogger(__name__)
 
 HEAD: Final = "0001"
 """The newest migration; a store that is there already needs no Alembic, which takes a while to import."""
@@ -16,6 +19,7 @@ def migrate(engine: Engine, name: str) -> None:
     """Run the missing migrations in one transaction. Raises PorticoError(STORE_UNUSABLE) where the schema is newer."""
     if current_revision(engine) == HEAD:
         return
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells each step as news
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -33,6 +37,7 @@ def migrate(engine: Engine, name: str) -> None:
             )
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+    log.info("brought the store's schema up to date", extra={"from": current or "nothing", "to": HEAD})
 
 
 def current_revision(engine: Engine) -> str | None:
