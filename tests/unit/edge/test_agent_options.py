@@ -1,0 +1,213 @@
+"""The agent protocol's door: every option of a Bind becomes a value, a clear refusal, or both ends of the echo."""
+
+import base64
+import datetime
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portico.edge.agent_options import bind_request, echoed_options, labelled_request
+from portico.edge.bind_request import BindRequest
+from portico.model.endpoint import EdgeTls, EndpointUrl, KeyPair, Scheme
+from portico.model.errors import PorticoError
+from portico.tunnel.frames import ProtocolError
+from portico.tunnel.messages import Bind, StartTunnelWithLabel
+
+
+def request(proto: str = "https", extra: dict[str, object] | None = None, **opts: object) -> BindRequest:
+    return bind_request(Bind.from_json({"Proto": proto, "Opts": opts, "Extra": extra or {}}))
+
+
+def refused(number: int, word: str):
+    return pytest.raises(
+        PorticoError, check=lambda error: error.code.number == number and word.lower() in error.message.lower()
+    )
+
+
+def authority(name: str, *, is_ca: bool = True) -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), 1, now, now + datetime.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(is_ca, None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def encoded(pem: bytes) -> str:
+    return base64.b64encode(pem).decode()
+
+
+@pytest.mark.parametrize(
+    ("opts", "host"),
+    [
+        ({"Domain": "a.example.com"}, "a.example.com"),
+        ({"Hostname": "a.example.com"}, "a.example.com"),
+        ({"Subdomain": "shop"}, "shop"),
+        ({"URL": "https://a.example.com"}, "a.example.com"),
+        ({"URL": "a.example.com"}, "a.example.com"),
+        ({"URL": "https://a.example.com:24442"}, "a.example.com"),
+        ({"Domain": "new.example.com", "Hostname": "old.example.com"}, "new.example.com"),
+        ({"URL": "https://*.example.com"}, "*.example.com"),
+        ({"URL": "https://"}, None),
+        ({}, None),
+    ],
+)
+def test_every_place_that_sdks_write_a_name_in(opts: dict[str, object], host: str | None) -> None:
+    assert request(**opts) == BindRequest(Scheme.HTTPS, host, tls=EdgeTls())
+
+
+@pytest.mark.parametrize(
+    ("opts", "place"),
+    [
+        ({"Addr": "1.example.com:20001"}, ("1.example.com", 20_001)),
+        ({"Addr": ""}, (None, None)),
+        ({"URL": "tcp://"}, (None, None)),
+        ({"URL": "tcp://1.example.com:20001"}, ("1.example.com", 20_001)),
+        ({"Addr": ":20001"}, (None, 20_001)),
+        ({"Addr": "127.0.0.1:20001"}, ("127.0.0.1", 20_001)),
+    ],
+)
+def test_tcp_addresses(opts: dict[str, object], place: tuple[str | None, int | None]) -> None:
+    wanted = request("tcp", **opts)
+    assert (wanted.scheme, wanted.host, wanted.port) == (Scheme.TCP, *place)
+
+
+def test_the_url_s_scheme_goes_before_the_proto() -> None:
+    assert request("https", URL="http://a.example.com").scheme is Scheme.HTTP
+
+
+def test_tls_passes_through_unless_termination_is_given() -> None:
+    assert request("tls", Hostname="a.example.com", TLSTermination=None).tls is None
+    assert request("tls", Hostname="a.example.com", TLSTermination={}).tls == EdgeTls()
+
+
+def test_own_pair_and_authorities_arrive_as_pem() -> None:
+    pem = authority("Test CA")
+    wanted = request(
+        "tls",
+        TLSTermination={"cert": encoded(b"CERT"), "key": encoded(b"KEY")},
+        MutualTLSAtEdge={"mutual_tls_ca": encoded(pem)},
+    )
+    assert wanted.tls == EdgeTls(KeyPair("CERT", "KEY"), client_authorities=pem.decode())
+    assert request("https", MutualTLSCA={"mutual_tls_ca": encoded(pem)}).tls == EdgeTls(client_authorities=pem.decode())
+
+
+def test_mutual_tls_without_termination_is_refused() -> None:
+    with refused(20_005, "TLS does not end there"):
+        request("tls", MutualTLSAtEdge={"mutual_tls_ca": encoded(authority("Test CA"))})
+
+
+def test_a_ca_that_is_none_is_refused_with_its_subject() -> None:
+    with refused(20_068, "Not a CA"):
+        request("https", MutualTLSCA={"mutual_tls_ca": encoded(authority("Not a CA", is_ca=False))})
+
+
+def test_more_than_ten_authorities_are_refused() -> None:
+    bundle = b"".join(authority(f"CA {number}") for number in range(11))
+    with refused(20_005, "11"):
+        request("https", MutualTLSCA={"mutual_tls_ca": encoded(bundle)})
+
+
+@pytest.mark.parametrize("half", [{"cert": encoded(b"CERT")}, {"key": encoded(b"KEY")}])
+def test_half_a_pair_is_refused(half: dict[str, str]) -> None:
+    with refused(20_005, "needs its key"):
+        request("tls", TLSTermination=half)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "word"),
+    [
+        ("BasicAuth", {"credentials": [{"username": "u", "cleartext_password": "hunter22"}]}, "basic auth"),
+        ("OAuth", {"provider": "google"}, "OAuth"),
+        ("OIDC", {"issuer_url": "https://x"}, "OpenID"),
+        ("WebhookVerification", {"provider": "slack"}, "webhook"),
+        ("CircuitBreaker", {"error_threshold": 0.5}, "circuit"),
+        ("Compression", {}, "compression"),
+        ("WebsocketTCPConverter", {}, "websocket"),
+        ("IPRestriction", {"allow_cidrs": ["10.0.0.0/8"]}, "IP"),
+        ("ResponseHeaders", {"add": ["x: y"]}, "response headers"),
+        ("UserAgentFilter", {"allow": ["x"]}, "user agent"),
+        ("RequestHeaders", {"add": ["x: y"]}, "request headers"),
+        ("TrafficPolicy", '{"on_http_request": [{"actions": []}]}', "traffic polic"),
+        ("Policy", {"inbound": [{"name": "x"}]}, "traffic polic"),
+    ],
+)
+def test_what_nothing_enforces_is_refused_and_its_values_are_not_told(option: str, value: object, word: str) -> None:
+    with pytest.raises(PorticoError) as caught:
+        request(**{option: value})
+    assert caught.value.code.number == 20_006
+    assert word.lower() in caught.value.message.lower()
+    assert "hunter22" not in str(caught.value)
+
+
+@pytest.mark.parametrize("policy", ['{"on_http_request": []}', "on_http_request: []", "", {}])
+def test_a_policy_without_rules_is_no_policy(policy: object) -> None:
+    assert request(TrafficPolicy=policy).scheme is Scheme.HTTPS
+
+
+def test_the_host_header_comes_as_an_added_request_header() -> None:
+    assert request(RequestHeaders={"add": ["host: shop.internal"]}).host_header == "shop.internal"
+
+
+@pytest.mark.parametrize("bindings", [["internal"], ["public", "kubernetes"]])
+def test_other_bindings_are_refused(bindings: list[str]) -> None:
+    with refused(20_006, "public"):
+        request(extra={"Bindings": bindings})
+
+
+@pytest.mark.parametrize(
+    ("message", "number"),
+    [
+        ({"Proto": "udp"}, 20_005),
+        ({"Proto": "https", "ForwardsProto": "http3"}, 20_005),
+        ({"Proto": "https", "Opts": {"ProxyProto": 3}}, 20_005),
+        ({"Proto": "tcp", "Opts": {"Addr": "host:99999"}}, 20_005),
+        ({"Proto": "https", "Opts": {"TrafficPolicy": "{"}}, 20_005),
+        ({"Proto": "tls", "Opts": {"TLSTermination": {"cert": "not base64!", "key": ""}}}, 20_005),
+    ],
+)
+def test_bad_values_are_refused(message: dict[str, object], number: int) -> None:
+    with pytest.raises(PorticoError) as caught:
+        bind_request(Bind.from_json(message))
+    assert caught.value.code.number == number
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 70_000) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+OPTION_NAMES = st.sampled_from(
+    ["URL", "Domain", "Hostname", "Addr", "ProxyProto", "TLSTermination", "MutualTLSCA", "RequestHeaders", "Policy"]
+)
+
+
+@given(st.sampled_from(["http", "https", "tls", "tcp", "?"]), st.dictionaries(OPTION_NAMES, JSON, max_size=4), JSON)
+def test_no_bind_raises_anything_else(proto: str, opts: dict[str, object], extra: object) -> None:
+    message: dict[str, object] = {"Proto": proto, "Opts": opts, "Extra": extra}
+    try:
+        bind_request(Bind.from_json(message))
+    except (PorticoError, ProtocolError):
+        pass
+
+
+def test_the_echo_has_the_assigned_name_under_the_agent_s_own_keys() -> None:
+    url = EndpointUrl(Scheme.HTTPS, "fair-pine.edge.test", 443)
+    opts: dict[str, object] = {"Hostname": "", "ProxyProto": 0, "Compression": None}
+    assert echoed_options(opts, url) == {"Hostname": "fair-pine.edge.test", "ProxyProto": 0, "Compression": None}
+    assert echoed_options({"URL": ""}, url) == {"URL": "https://fair-pine.edge.test"}
+    tcp = EndpointUrl(Scheme.TCP, "edge.test", 20_001)
+    assert echoed_options({"Addr": ""}, tcp) == {"Addr": "edge.test:20001"}
+
+
+def test_labels() -> None:
+    wanted = labelled_request(StartTunnelWithLabel.from_json({"Labels": {"edge": "shop"}, "ForwardsProto": "http2"}))
+    assert (wanted.scheme, wanted.labels, wanted.upstream_http, wanted.pooling) == (None, {"edge": "shop"}, 2, True)
