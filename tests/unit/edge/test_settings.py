@@ -138,6 +138,7 @@ def test_all_errors_are_reported_at_once_each_with_its_place(tmp_path: Path) -> 
         ("https_addr: 8443", "edge.yml:1: https_addr: 8443 is not an address: write IP:PORT"),
         ("tcp_ports: 30-20", "edge.yml:1: tcp_ports: the range 30-20 runs backwards"),
         ("heartbeat_interval_min: 500", "heartbeat_interval_min is greater than heartbeat_interval_max"),
+        ("heartbeat_tolerance_min: 500", "heartbeat_tolerance_min is greater than heartbeat_tolerance_max"),
         ("drain_seconds: .inf", "edge.yml:1: drain_seconds: input should be"),
         ("a: [", "edge.yml:1: not YAML"),
         ("- a", "edge.yml:1: the file has to be a mapping"),
@@ -166,6 +167,25 @@ def test_owners_exclude_each_other(tmp_path: Path, second: str, message: str) ->
     lines = problems_of(tmp_path, text)
     assert any(message in line for line in lines)
     assert SECRET not in "".join(lines)
+
+
+def test_a_token_comes_from_one_place_and_is_checked_there(tmp_path: Path) -> None:
+    written(tmp_path / "token", SECRET)
+    written(tmp_path / "short", "short-secret")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    both = f"owners:\n  - {{name: ann, authtoken: {SECRET}2, authtoken_file: token}}\n"
+    assert problems_of(tmp_path, both) == [
+        "edge.yml:2: owners[0]: owner 'ann' has both authtoken and authtoken_file; keep one"
+    ]
+    for name, reason in (("short", "an authtoken has 16 to 1000 characters"), ("binary", "it is not text")):
+        (line,) = problems_of(tmp_path, f"owners:\n  - {{name: ann, authtoken_file: {name}}}\n")
+        assert line.endswith(reason)
+        assert "short-secret" not in line
+
+
+def test_a_url_is_declared_once(tmp_path: Path) -> None:
+    text = "endpoints:\n  - {url: http://a, labels: {x: y}}\n  - {url: HTTP://A, labels: {x: z}}\n"
+    assert problems_of(tmp_path, text) == ["edge.yml:1: endpoints: http://a is declared twice"]
 
 
 def test_a_missing_or_unreadable_file_is_told_apart(tmp_path: Path) -> None:
