@@ -186,7 +186,7 @@ def _head_size(head: bytes) -> int:
     """How many bytes are needed before a frame that begins with `head` means something. Raises ProtocolError."""
     if len(head) < HEADER_SIZE:
         return HEADER_SIZE
-    word, _ = HEADER.unpack_from(head)
+    word: int = HEADER.unpack_from(head)[0]
     kind, length = word >> 4 & 0x0F, word >> 8
     if kind == DATA:
         if length > WINDOW:

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 
 from portico.tunnel.frames import ErrorCode
 from portico.tunnel.transport import Stream, StreamHandler
 
-SOCKET_HIGH = 0x10000
+SOCKET_HIGH: Final = 0x10000
 """Bytes waiting in the socket's transport above which the stream gets no more credit."""
 
 
@@ -22,7 +22,7 @@ class Splice(asyncio.Protocol):
     def __init__(self, stream: Stream, on_closed: "Callable[[Splice], None] | None" = None) -> None:
         self.stream = stream
         self.to_socket = 0
-        """Bytes that came from the stream."""
+        """Bytes that were given to the socket."""
         self.to_stream = 0
         """Bytes that came from the socket."""
         self.reset_code: int | None = None
@@ -52,9 +52,9 @@ class Splice(asyncio.Protocol):
             self._end_socket()
             return
         self._transport.set_write_buffer_limits(SOCKET_HIGH)
-        for data in self._held:
-            self._transport.write(data)
-        self._held.clear()
+        held, self._held = self._held, []
+        for data in held:
+            self.stream_data(data)
         if self._stream_finished:
             self._finish_socket()
         if self._transport.get_write_buffer_size() <= SOCKET_HIGH:
@@ -80,21 +80,25 @@ class Splice(asyncio.Protocol):
         self.stream.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is gone: so is the stream, unless both directions had finished."""
+        """The socket is gone: so is the stream, but for what it had sent (TLS ends both ways at once)."""
         self._transport = None
-        if not self._stream_over:
+        self._held.clear()
+        if self._stream_over:
+            self._close()
+        elif exc is not None or not self._socket_finished:
             self.stream.reset(ErrorCode.CANCELLED)
-        self._close()
 
     # The stream's side, called by StreamSide.
 
     def stream_data(self, data: bytes) -> None:
         """From the stream to the socket."""
-        self.to_socket += len(data)
-        if self._transport is None:
-            self._held.append(data)
-        else:
+        if self._transport is not None:
+            self.to_socket += len(data)
             self._transport.write(data)
+        elif not self._socket_finished:
+            self._held.append(data)
+        elif self.stream.queued == 0:
+            self.stream.reset(ErrorCode.CANCELLED)
 
     def stream_eof(self) -> None:
         """The peer of the stream has finished."""
@@ -108,6 +112,8 @@ class Splice(asyncio.Protocol):
         self.reset_code = code
         if self._transport is not None:
             self._end_socket()
+        else:
+            self._close()
 
     def pause_socket(self) -> None:
         """The stream takes no more: stop reading the socket."""
@@ -119,23 +125,23 @@ class Splice(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
-    def _say_last_words(self) -> None:
-        if self.to_socket == 0 and self._transport is not None and (words := self.last_words()):
+    def _say_last_words(self) -> bool:
+        words = self.last_words() if self.to_socket == 0 else b""
+        if words and self._transport is not None:
+            self.to_socket += len(words)
             self._transport.write(words)
+        return bool(words)
 
     def _finish_socket(self) -> None:
         assert self._transport is not None
         self._say_last_words()
+        # TLS has no half-close in asyncio: such a socket goes on until its own end or the stream's.
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
-        else:  # TLS has no half-close in asyncio
-            self._transport.close()
 
     def _end_socket(self) -> None:
         assert self._transport is not None
-        if self.reset_code is not None:
-            self._say_last_words()
-        if self.reset_code is None or self.to_socket == 0:
+        if self.reset_code is None or self._say_last_words():
             self._transport.close()
         else:
             self._transport.abort()

@@ -154,6 +154,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._buffer = _read_buffer()
+        self._joins = False
         self._writable = True
         self._flush_queued = False
         self._timer: asyncio.TimerHandle | None = None
@@ -183,8 +184,8 @@ class SessionProtocol(asyncio.BufferedProtocol):
         """Send GOAWAY and close the connection, within CLOSE_GRACE even if the peer does not read."""
         self._reason = self._reason or message or "closed"
         self.session.go_away(code, message)
-        if self._transport is not None:
-            self._transport.writelines(self.session.data_to_send(time.monotonic()))
+        if self._transport is not None and not self._transport.is_closing():
+            self._write(self._transport, self.session.data_to_send(time.monotonic()))
             self._transport.close()
             self._loop.call_later(CLOSE_GRACE, self._transport.abort)
 
@@ -200,6 +201,8 @@ class SessionProtocol(asyncio.BufferedProtocol):
         """Begin; call it by hand after `transport.set_protocol`."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(WRITE_HIGH, WRITE_HIGH // 4)
+        # uvloop makes one TLS record of each buffer, even of a header's 8 bytes.
+        self._joins = transport.get_extra_info("sslcontext") is not None
         self._arm()
         self.flush_soon()
 
@@ -251,11 +254,19 @@ class SessionProtocol(asyncio.BufferedProtocol):
         if transport is None:
             return
         while self._writable and (buffers := session.data_to_send(time.monotonic())):
-            transport.writelines(buffers)
+            self._write(transport, buffers)
             if session.notices:
                 notices, session.notices = session.notices, []
                 self._dispatch(notices)
-        deadline = session.next_timeout()
+        self._arm_earlier(session.next_timeout())
+
+    def _write(self, transport: asyncio.WriteTransport, buffers: list[Buffer]) -> None:
+        if self._joins:
+            transport.write(b"".join(buffers))
+        else:
+            transport.writelines(buffers)
+
+    def _arm_earlier(self, deadline: float | None) -> None:
         if deadline is not None and (self._timer is None or deadline < self._timer_at):
             self._arm()
 
@@ -283,7 +294,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
                 if stream is not None:
                     self._stream_event(stream, event)
             case GoAway():
-                self._reason = f"the peer ended the session: {event.message or ErrorCode(0).name} ({event.code})"
+                self._reason = f"the peer ended the session: {event.message or 'no reason given'} ({event.code})"
                 self.abort(self._reason)
             case SessionFailed():
                 self.close(event.code, event.message)
