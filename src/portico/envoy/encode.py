@@ -104,9 +104,9 @@ class Codec:
         special: dict[str, _Convert] = {
             _ANY: self._any,
             _DURATION_TYPE: _duration,
-            _STRUCT: _struct,
-            _LIST: _list,
-            _VALUE: _value,
+            _STRUCT: self._struct,
+            _LIST: lambda value: self._value(_sequence(value)).list_value,
+            _VALUE: self._value,
         }
         if name in special:
             return special[name]
@@ -120,9 +120,22 @@ class Codec:
         url = fields.pop("@type")
         name = url.removeprefix(_URL_PREFIX)
         if name in _BARE and name not in _WRAPPERS:
-            message = self._types.message(name)(**self._message_conversion(name)(fields["value"]))
+            message = self._message(name, fields["value"])
             return {"type_url": url, "value": message.SerializeToString(deterministic=True)}
         return {"type_url": url, "value": self._serialize(name, fields)}
+
+    def _message(self, name: str, body: Any) -> Any:
+        converted = self._message_conversion(name)(body)
+        return self._types.message(name)(**converted) if isinstance(converted, dict) else converted
+
+    def _struct(self, value: Mapping[str, object]) -> Any:
+        # As an instance: constructors take a dict for a Struct now as its content, now as its fields.
+        struct = self._types.message(_STRUCT)()
+        struct.update(value)
+        return struct
+
+    def _value(self, value: object) -> Any:
+        return self._struct({"value": value}).fields["value"]
 
     def _explain(self, name: str, body: object, path: str, cause: Exception) -> str:
         """The path and reason of what makes `body` fail: each field by itself, then deeper into the culprit."""
@@ -158,7 +171,7 @@ class Codec:
 
     def _explain_message(self, name: str, body: Any, path: str) -> str | None:
         try:
-            self._types.message(name)(**self._message_conversion(name)(body))
+            self._message(name, body)
         except _WRONG as error:
             if name == _ANY and isinstance(body, Mapping):
                 if not isinstance(body.get("@type"), str):
@@ -258,31 +271,6 @@ def _duration(value: str) -> dict[str, int]:
         raise ValueError(f"{value!r} is not a duration such as 5s or 0.25s")
     sign = -1 if match[1] else 1
     return {"seconds": sign * int(match[2]), "nanos": sign * int((match[3] or "0").ljust(9, "0"))}
-
-
-def _struct(value: Mapping[str, object]) -> Body:
-    return {"fields": {key: _value(item) for key, item in value.items()}}
-
-
-def _list(value: list[object]) -> Body:
-    return {"values": [_value(item) for item in value]}
-
-
-def _value(value: object) -> Body:
-    match value:
-        case None:
-            return {"null_value": 0}
-        case bool():
-            return {"bool_value": value}
-        case int() | float():
-            return {"number_value": value}
-        case str():
-            return {"string_value": value}
-        case Mapping():
-            return {"struct_value": _struct(value)}
-        case list() | tuple():
-            return {"list_value": _list(list(value))}
-    raise TypeError(f"{type(value).__name__} is nothing that JSON has")
 
 
 def _plain_bare(name: str, message: Any) -> Any:

@@ -61,7 +61,7 @@ class EnvoyProcess:
         self._current: asyncio.subprocess.Process | None = None
         self._draining: list[asyncio.subprocess.Process] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._stopping = False
+        self._live = False
 
     @property
     def admin(self) -> Admin:
@@ -76,13 +76,12 @@ class EnvoyProcess:
     async def start(self, timeout: float = 60.0) -> None:
         """Start Envoy and return when it is live, which needs an ADS server that answers. `timeout` is in seconds.
 
-        `on_exit(returncode)` of the constructor is called when it ends without being asked to; then `start` may be
-        called again. Raises PorticoError(ENVOY_MISSING) and (EDGE_NOT_READY).
+        `on_exit(returncode)` of the constructor is called when a live Envoy ends without being asked to; then `start`
+        may be called again. Raises PorticoError(ENVOY_MISSING) and (EDGE_NOT_READY).
         """
         self._epoch = 0
-        self._stopping = False
-        # Another Envoy on this machine may have any number, so that Envoy itself must choose a free one.
         self._drop_shared_memory()
+        # Another Envoy on this machine may have any number, so that Envoy itself must choose a free one.
         await self._spawn("--use-dynamic-base-id", "--base-id-path", str(self._base_id_path))
         await self._until_live(timeout)
 
@@ -97,12 +96,13 @@ class EnvoyProcess:
         base_id = self._base_id_path.read_text().strip()
         self._epoch += 1
         self._draining.append(old)
+        self._live = False
         await self._spawn("--base-id", base_id, "--restart-epoch", str(self._epoch))
         await self._until_live(timeout)
 
     async def stop(self, grace: float = 0.0) -> None:
         """Ask visitors' connections to end, wait at most `grace` seconds until none is open, and end every Envoy."""
-        self._stopping = True
+        self._live = False
         if grace > 0 and self._current is not None:
             try:
                 async with asyncio.timeout(grace):
@@ -174,7 +174,8 @@ class EnvoyProcess:
         try:
             async with asyncio.timeout(timeout):
                 while process.returncode is None:
-                    if await self._is_live():
+                    if await self._is_ready():
+                        self._live = True
                         return
                     await asyncio.sleep(_POLL)
         except TimeoutError:
@@ -188,9 +189,10 @@ class EnvoyProcess:
         await self._end(process)
         if self._epoch and self._draining:
             self._current = self._draining.pop()
+            self._live = True
             self._epoch -= 1
 
-    async def _is_live(self) -> bool:
+    async def _is_ready(self) -> bool:
         try:
             return await self.admin.ready()
         except AdminError:
@@ -210,8 +212,8 @@ class EnvoyProcess:
         returncode = await process.wait()
         if process in self._draining:
             self._draining.remove(process)
-        elif process is self._current and not self._stopping:
-            self._current = None
+        elif process is self._current and self._live:
+            self._current, self._live = None, False
             log.error("envoy ended", extra={"pid": process.pid, "status": returncode})
             if self._on_exit is not None:
                 self._on_exit(returncode)
