@@ -13,8 +13,9 @@ from kit.scripted_agent import ScriptedAgent
 from portico.relay import link
 from portico.tunnel import rpc
 from portico.tunnel.frames import ErrorCode
-from portico.tunnel.messages import StreamKind, UpstreamFailed
+from portico.tunnel.messages import ProxyHeader, StreamKind, UpstreamFailed
 from portico.tunnel.proxy_protocol import ProxyInfo, ProxyReader
+from portico.tunnel.transport import Stream, StreamHandler
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: a.test\r\naccept: application/json\r\n\r\n"
 VISITOR = ProxyInfo(("203.0.113.9", 5001), ("203.0.113.1", 443))
@@ -235,3 +236,52 @@ async def test_sigterm_ends_the_process_in_order(tmp_path: Path) -> None:
         relay.process.terminate()
         await asyncio.wait_for(agent.ended, 30)
         assert await asyncio.wait_for(relay.process.wait(), 30) == 0
+
+
+async def test_a_stream_that_the_agent_had_no_room_for_is_offered_again(relay: RelayProcess) -> None:
+    agent = await relay.agent()
+    bind = await bound(relay, agent, http=1)
+    record, refused = agent.serve, []
+
+    def serve(stream: Stream, header: ProxyHeader) -> StreamHandler:
+        if len(refused) == 2:
+            return record(stream, header)
+        refused.append(stream)
+        asyncio.get_running_loop().call_soon(stream.reset, ErrorCode.ACCEPT_QUEUE_FULL)
+        return StreamHandler()
+
+    agent.serve = serve
+    reader, writer = await asyncio.open_unix_connection(bind.address)
+    writer.write(REQUEST)
+    stream = await agent.stream()
+    await stream.until(lambda seen: bytes(seen.received) == REQUEST)
+    stream.stream.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 204")
+    assert (await relay.control.figures())["streams_retried_total"] == 2
+    writer.close()
+
+
+async def test_a_stream_that_the_agent_never_has_room_for_gives_the_page(relay: RelayProcess) -> None:
+    agent = await relay.agent()
+    bind = await bound(relay, agent, http=1)
+
+    def serve(stream: Stream, _: ProxyHeader) -> StreamHandler:
+        asyncio.get_running_loop().call_soon(stream.reset, ErrorCode.ACCEPT_QUEUE_FULL)
+        return StreamHandler()
+
+    agent.serve = serve
+    reader, writer = await asyncio.open_unix_connection(bind.address)
+    writer.write(REQUEST)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 502")
+    writer.close()
+
+
+async def test_visitors_are_cut_with_their_session(relay: RelayProcess) -> None:
+    agent = await relay.agent()
+    bind = await bound(relay, agent, http=1)
+    reader, writer = await asyncio.open_unix_connection(bind.address)
+    writer.write(REQUEST)
+    await agent.stream()
+    agent.protocol.abort("crash")
+    assert await reader.read() == b""
+    writer.close()

@@ -53,13 +53,9 @@ class Bind:
         """Turn visitors into streams of `carrier`."""
         self.lease = lease
         loop = asyncio.get_running_loop()
-        server = await loop.create_unix_server(
+        self._server = await loop.create_unix_server(
             lambda: Visitor(lease, carrier, self.visitors), sock=self._socket, backlog=BACKLOG
         )
-        if self._socket.fileno() == -1:
-            server.close()
-        else:
-            self._server = server
 
     def close(self) -> None:
         """Stop listening; visitors who are connected stay."""
