@@ -16,7 +16,7 @@ from portico.tunnel.frames import ErrorCode, ProtocolError
 from portico.tunnel.messages import ProxyHeader, StreamKind, UpstreamFailed
 from portico.tunnel.proxy_protocol import ProxyReader
 from portico.tunnel.rpc import tell
-from portico.tunnel.splice import Splice
+from portico.tunnel.splice import Splice, StreamSide
 from portico.tunnel.transport import Stream, StreamHandler
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,7 @@ class Visit(Splice):
 
     def __init__(self, stream: Stream, header: ProxyHeader, forwarder: Forwarder) -> None:
         super().__init__(stream, lambda _: self._leave())
+        stream.handler = _VisitorSide(self)
         self.header = header
         self.forwarder = forwarder
         self._opened_at = [meter.opened() for meter in forwarder.meters]
@@ -92,11 +93,11 @@ class Visit(Splice):
             self.stream.resume_reading()
             self._patience = asyncio.get_running_loop().call_later(GREETING_SECONDS, self._cut)
         if first:
-            self.stream_data(first)
+            self.from_visitor(first)
 
     # From the visitor.
 
-    def stream_data(self, data: bytes) -> None:
+    def from_visitor(self, data: bytes) -> None:
         """From the stream to the upstream: past the PROXY header, out of the TLS."""
         if self._proxy is not None:
             data = self._read_proxy_header(data)
@@ -104,10 +105,12 @@ class Visit(Splice):
             data = self._decrypt(data)
         if data:
             self.to_upstream(data)
+        if self._tls is not None and self._tls.finished and not self._stream_finished:
+            self.stream_eof()
 
     def to_upstream(self, data: bytes) -> None:
         """The visitor's bytes in clear."""
-        super().stream_data(data)
+        self.stream_data(data)
 
     def stream_lost(self, code: int | None) -> None:
         """The visitor is gone: a connection in the making is not needed any more."""
@@ -171,8 +174,6 @@ class Visit(Splice):
             self.stream.write(answer)
         if tls.established and not was_established:
             self._dial()
-        if tls.finished:
-            self.stream_eof()
         return clear
 
     def _dial(self) -> None:
@@ -220,6 +221,18 @@ class Visit(Splice):
         for meter, opened_at in zip(self.forwarder.meters, self._opened_at, strict=True):
             meter.closed(opened_at, self.to_socket, self.to_stream)
         self.forwarder.left(self)
+
+
+class _VisitorSide(StreamSide):
+    """The stream's handler: its bytes take the steps of a visit before they are the splice's."""
+
+    def __init__(self, visit: Visit) -> None:
+        super().__init__(visit)
+        self._visit = visit
+
+    def data_received(self, data: bytes) -> None:
+        """See Visit.from_visitor."""
+        self._visit.from_visitor(data)
 
 
 class ObservedVisit(Visit):

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from portico.model.errors import UPSTREAM_INVALID, PorticoError
 
@@ -66,6 +66,8 @@ def parse_upstream(address: str | int, *, http: bool = True) -> Upstream:
         raise _invalid(text, "it is empty")
     if any(ord(character) <= 0x20 or ord(character) == 0x7F for character in text) and not _is_path(text):
         raise _invalid(text, "it contains blanks or control characters")
+    if "@" in text and not _is_path(text):
+        raise _invalid("…@…", "user names and passwords do not belong into an upstream address")
     match = _SCHEME.match(text)
     if match is None:
         return _parse_authority(text, text, None, http=http)
@@ -78,10 +80,12 @@ def parse_upstream(address: str | int, *, http: bool = True) -> Upstream:
     scheme = UpstreamScheme(name)
     if scheme is UpstreamScheme.FILE:
         return _parse_directory(text, http=http)
-    parts = urlsplit(f"//{rest}")
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
+    authority = rest.removesuffix("/")
+    if not authority or authority.startswith(":"):
+        raise _invalid(text, "it has no host name")
+    if any(mark in authority for mark in "/?#"):
         raise _invalid(text, "it has more than a host and a port")
-    return _parse_authority(text, parts.netloc, scheme, http=http)
+    return _parse_authority(text, authority, scheme, http=http)
 
 
 def _is_path(text: str) -> bool:
@@ -123,8 +127,6 @@ def _parse_authority(text: str, authority: str, scheme: UpstreamScheme | None, *
 
 
 def _split_authority(text: str, authority: str) -> tuple[str, str | None]:
-    if "@" in authority:
-        raise _invalid(text, "user names and passwords do not belong into an upstream address")
     if authority.isdecimal():
         return "localhost", authority
     if authority.startswith("["):
