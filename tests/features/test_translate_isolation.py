@@ -100,7 +100,7 @@ async def test_minimum_version(edge: TranslatedEdge) -> None:
     old = edge.visitor()
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     assert (await edge.get("public.edge.test", tls=old)).status == 200
-    with pytest.raises(ssl.SSLError, match="(?i)protocol.version"):
+    with pytest.raises(ssl.SSLError, match=r"(?i)protocol.version"):
         await edge.get("modern.edge.test", tls=old)
     assert (await edge.get("modern.edge.test")).status == 200
 

@@ -26,6 +26,7 @@ from portico.translate.sni import SniTable
 from portico.translate.tls import secret_resource
 
 MARK = "x-mark-of-the-test"
+_PAUSE = 3.0
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -160,15 +161,18 @@ class TranslatedEdge:
         return await _get(reader, writer, host, path, headers or {})
 
     async def raw(self, server_name: str | None, data: bytes) -> bytes:
-        """Everything that comes back for `data`, on TLS or (without a server name) on the http port."""
+        """All that comes back for `data`, on TLS or (without a server name) on the http port, until it ends or pauses."""
         if server_name is None:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.http)
         else:
             reader, writer = await self.open(server_name)
         writer.write(data)
-        with contextlib.suppress(ConnectionError):
-            return await reader.read()
-        return b""
+        answer = b""
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            while chunk := await asyncio.wait_for(reader.read(65_536), _PAUSE):
+                answer += chunk
+        writer.close()
+        return answer
 
 
 async def _get(
@@ -241,7 +245,7 @@ async def translated_edge(domain: str = "edge.test", **changes: Any) -> AsyncIte
             **changes,
         )
         edge = TranslatedEdge(rig.run_dir, frame, rig.ads, authority, wanted=wanted)
-        pair = secret_resource(EDGE_CERTIFICATE, authority.issue(domain, f"*.{domain}", "localhost"))
+        pair = secret_resource(EDGE_CERTIFICATE, authority.issue(domain, f"*.{domain}", f"connect.{domain}", "localhost"))
         await rig.ads.publish([pair, *frame_resources(frame), *listener_resources(frame, edge.table)], timeout=60)
         try:
             yield edge

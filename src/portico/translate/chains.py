@@ -8,7 +8,14 @@ from portico.model.names import is_wildcard
 from portico.translate import names
 from portico.translate.connection_manager import connection_manager
 from portico.translate.resource import FILTER_CHAIN, Resource
-from portico.translate.tls import HANDSHAKE_TIMEOUT, HTTP_ALPN, transport_socket
+from portico.translate.tls import (
+    HANDSHAKE_TIMEOUT,
+    HTTP_ALPN,
+    certificate_named,
+    certificate_of_visitors_name,
+    edge_certificate,
+    transport_socket,
+)
 from portico.translate.typed import Body, extension
 
 _AUTOMATIC: Final = EdgeTls()
@@ -19,15 +26,15 @@ _EARLY_BYTES: Final = 4096
 def constant_chains(frame: EdgeFrame) -> list[Body]:
     """The chains of every edge. They never change: a changed chain would drain all its connections."""
     return [
-        _http_chain(frame, names.EDGE_CHAIN, names.EDGE_CERTIFICATE),
-        _http_chain(frame, names.ON_DEMAND_CHAIN, None),
+        _http_chain(frame, names.EDGE_CHAIN, edge_certificate()),
+        _http_chain(frame, names.ON_DEMAND_CHAIN, certificate_of_visitors_name()),
         {
-            **_tls(names.TLS_CHAIN, transport_socket(None, _AUTOMATIC)),
+            **_tls(names.TLS_CHAIN, transport_socket(certificate_of_visitors_name(), _AUTOMATIC)),
             "filters": [*_by_sni(), tcp_proxy("tls", names.TLS_CHAIN, after_handshake=True)],
         },
         {"name": names.PASS_THROUGH_CHAIN, "filters": [*_by_sni(), tcp_proxy("tls", names.PASS_THROUGH_CHAIN)]},
         {
-            **_tls(names.CONNECT_CHAIN, transport_socket(names.EDGE_CERTIFICATE, _AUTOMATIC)),
+            **_tls(names.CONNECT_CHAIN, transport_socket(edge_certificate(), _AUTOMATIC)),
             "filters": [tcp_proxy("connect", names.AGENTS_CLUSTER, after_handshake=True)],
         },
     ]
@@ -63,7 +70,10 @@ def own_chain(endpoint: Endpoint, frame: EdgeFrame) -> Resource | None:
     name = names.own_name(endpoint)
     if endpoint.tls is None:
         return Resource(FILTER_CHAIN, name, {"name": name, "filters": [tcp_proxy("tls", name)]})
-    certificate = names.host_secret(endpoint.url.host) if endpoint.tls.key_pair else None
+    own_pair = endpoint.tls.key_pair is not None
+    certificate = (
+        certificate_named(names.host_secret(endpoint.url.host)) if own_pair else certificate_of_visitors_name()
+    )
     if endpoint.url.scheme is Scheme.TLS:
         socket = transport_socket(certificate, endpoint.tls)
         filters = [tcp_proxy("tls", name, after_handshake=True)]
@@ -104,7 +114,7 @@ def _needs_own(endpoint: Endpoint) -> bool:
     return is_wildcard(endpoint.url.host) and (endpoint.url.scheme is Scheme.TLS or pair)
 
 
-def _http_chain(frame: EdgeFrame, name: str, certificate: str | None) -> Body:
+def _http_chain(frame: EdgeFrame, name: str, certificate: Body) -> Body:
     return {
         **_tls(name, transport_socket(certificate, _AUTOMATIC, HTTP_ALPN)),
         "filters": [connection_manager(frame, names.PUBLIC, stat_prefix=name)],

@@ -29,8 +29,9 @@ def local_replies(domain: str, *, shared: bool) -> Body:
         (_flags("UPE", "UC", "UR", "LR", "URX"), errors.BAD_GATEWAY_RESPONSE),
     ]
     mappers = [mapper for condition, code in rules for mapper in _mappers(condition, code, status=code.status)]
-    # 400, 408, 413, 426, 431 … each stays what it is.
-    return {"mappers": mappers + _mappers(_flags("DPE"), errors.REQUEST_REFUSED, status=None)}
+    # What could not be read; each status stays what it is. Some of these come before Envoy has set its flag.
+    refused = _any(_flags("DPE"), _status(400), _status(413), _status(431))
+    return {"mappers": mappers + _mappers(refused, errors.REQUEST_REFUSED, status=None)}
 
 
 def _unknown_host(domain: str) -> list[tuple[Body, ErrorCode]]:
@@ -77,6 +78,10 @@ def _status(status: int) -> Body:
 
 def _flags(*flags: str) -> Body:
     return {"response_flag_filter": {"flags": list(flags)}}
+
+
+def _any(*conditions: Body) -> Body:
+    return {"or_filter": {"filters": list(conditions)}}
 
 
 def _all(*conditions: Body) -> Body:

@@ -76,7 +76,7 @@ def _scope(frame: EdgeFrame, scope_class: str, host: str, answer: Body) -> Resou
         "name": name,
         "validate_clusters": False,  # order is the publisher's; a late cluster must not reject the scope
         "request_headers_to_remove": list(_REMOVED_FROM_REQUESTS),
-        # After the route's own, which have read the marks (most_specific_header_mutations_wins is off).
+        # Last: the route and the virtual host have read the marks.
         "response_headers_to_remove": [frame.mark_header, pages.ngrok_mark(frame.mark_header)],
         "virtual_hosts": [
             {
@@ -84,6 +84,7 @@ def _scope(frame: EdgeFrame, scope_class: str, host: str, answer: Body) -> Resou
                 "domains": ["*"],
                 "routes": [{"name": name, "match": {"prefix": "/"}, **answer}],
                 "typed_per_filter_config": lookup.switched_off(),
+                **_code_prefix(frame),
             }
         ],
     }
@@ -92,19 +93,21 @@ def _scope(frame: EdgeFrame, scope_class: str, host: str, answer: Body) -> Resou
 
 
 def _error_headers(frame: EdgeFrame) -> Body:
-    """An upstream's error headers are dropped; the relay's marks become the real ones.
-
-    A value that comes out empty is not added, and the second rule acts only where the first has added.
-    """
-    mark = frame.mark_header
-    rules = [
-        (pages.CODE_HEADER, f"%RESP({mark})%", "OVERWRITE_IF_EXISTS_OR_ADD"),
-        (pages.CODE_HEADER, f"PORTICO_%RESP({mark})%", "OVERWRITE_IF_EXISTS"),
-        (pages.NGROK_CODE_HEADER, f"%RESP({pages.ngrok_mark(mark)})%", "OVERWRITE_IF_EXISTS_OR_ADD"),
-    ]
+    """First, on the route: an upstream's codes are dropped, the relay's marks copied; an empty value adds nothing."""
+    marks = ((pages.CODE_HEADER, frame.mark_header), (pages.NGROK_CODE_HEADER, pages.ngrok_mark(frame.mark_header)))
     return {
         "response_headers_to_remove": [pages.CODE_HEADER, pages.NGROK_CODE_HEADER],
         "response_headers_to_add": [
-            {"header": {"key": key, "value": value}, "append_action": action} for key, value, action in rules
+            _header(code, f"%RESP({mark})%", "OVERWRITE_IF_EXISTS_OR_ADD") for code, mark in marks
         ],
     }
+
+
+def _code_prefix(frame: EdgeFrame) -> Body:
+    """Then, on the virtual host: what was copied becomes a code. One level cannot see what it adds itself."""
+    value = f"PORTICO_%RESP({frame.mark_header})%"
+    return {"response_headers_to_add": [_header(pages.CODE_HEADER, value, "OVERWRITE_IF_EXISTS")]}
+
+
+def _header(key: str, value: str, action: str) -> Body:
+    return {"header": {"key": key, "value": value}, "append_action": action}

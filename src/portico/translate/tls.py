@@ -5,15 +5,13 @@ from typing import Final
 from portico.model.endpoint import ClientVerification, EdgeTls, KeyPair, TlsVersion
 from portico.translate import names
 from portico.translate.resource import SECRET, Resource
-from portico.translate.typed import ADS, Body, extension, typed
+from portico.translate.typed import ADS, Body, extension
 
 HANDSHAKE_TIMEOUT: Final = "15s"
 """Also what a visitor waits at most for a certificate that is made on demand."""
 
 HTTP_ALPN: Final = ("h2", "http/1.1")
 
-_ON_DEMAND: Final = "envoy.extensions.transport_sockets.tls.cert_selectors.on_demand_secret.v3.Config"
-_SNI_MAPPER: Final = "envoy.extensions.transport_sockets.tls.cert_mappers.sni.v3.SNI"
 _VERSIONS: Final = {TlsVersion.TLS_1_2: "TLSv1_2", TlsVersion.TLS_1_3: "TLSv1_3"}
 
 
@@ -26,26 +24,43 @@ def secret_resource(name: str, pair: KeyPair) -> Resource:
     return Resource(SECRET, name, {"name": name, "tls_certificate": certificate})
 
 
-def transport_socket(certificate: str | None, settings: EdgeTls, alpn: tuple[str, ...] = ()) -> Body:
-    """TLS towards visitors with the secret `certificate`; None means the secret named by the visitor's SNI."""
-    common: Body = {"tls_params": _versions(settings)}
+def edge_certificate() -> Body:
+    """`CommonTlsContext` with the edge's own certificate, which is there before the listener is."""
+    return {"tls_certificate_sds_secret_configs": [{"name": names.EDGE_CERTIFICATE, "sds_config": ADS}]}
+
+
+def certificate_of_visitors_name() -> Body:
+    """`CommonTlsContext` with the secret that has the visitor's SNI as its name, asked for at the first handshake."""
+    return _on_demand("sni", "SNI", default_value=names.EDGE_CERTIFICATE)
+
+
+def certificate_named(secret: str) -> Body:
+    """`CommonTlsContext` with one secret, asked for at the first handshake.
+
+    A chain that comes by FCDS never gets a secret that it names itself: Envoy 1.40 does not start that subscription.
+    """
+    return _on_demand("static_name", "StaticName", name=secret)
+
+
+def transport_socket(certificate: Body, settings: EdgeTls, alpn: tuple[str, ...] = ()) -> Body:
+    """TLS towards visitors; `certificate` is one of the above."""
+    common: Body = {"tls_params": _versions(settings), **certificate}
     if alpn:
         common["alpn_protocols"] = list(alpn)
-    context: Body = {}
-    if certificate is None:
-        common["custom_tls_certificate_selector"] = _on_demand()
-        # Envoy refuses the selector where sessions may be resumed.
-        context |= {"disable_stateless_session_resumption": True, "disable_stateful_session_resumption": True}
-    else:
-        common["tls_certificate_sds_secret_configs"] = [{"name": certificate, "sds_config": ADS}]
     if settings.client_authorities is not None:
         common["validation_context"] = _validation(settings.client_authorities, settings.verification)
+    # Envoy refuses the selector where sessions may be resumed.
+    on_demand = "custom_tls_certificate_selector" in certificate
     return extension(
         "envoy.transport_sockets.tls",
         "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
         common_tls_context=common,
         require_client_certificate=_requires(settings),
-        **context,
+        **(
+            {"disable_stateless_session_resumption": True, "disable_stateful_session_resumption": True}
+            if on_demand
+            else {}
+        ),
     )
 
 
@@ -68,10 +83,13 @@ def _validation(authorities: str, verification: ClientVerification) -> Body:
     return context
 
 
-def _on_demand() -> Body:
-    return extension(
+def _on_demand(mapper: str, message: str, **fields: str) -> Body:
+    selector = extension(
         "envoy.tls.certificate_selectors.on_demand_secret",
-        _ON_DEMAND,
+        "envoy.extensions.transport_sockets.tls.cert_selectors.on_demand_secret.v3.Config",
         config_source=ADS,
-        certificate_mapper={"name": "sni", "typed_config": typed(_SNI_MAPPER, default_value=names.EDGE_CERTIFICATE)},
+        certificate_mapper=extension(
+            mapper, f"envoy.extensions.transport_sockets.tls.cert_mappers.{mapper}.v3.{message}", **fields
+        ),
     )
+    return {"custom_tls_certificate_selector": selector}

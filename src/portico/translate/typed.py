@@ -7,12 +7,12 @@ Body: TypeAlias = dict[str, Any]
 ADS: Final[Body] = {"ads": {}, "resource_api_version": "V3"}
 
 
-def typed(type_name: str, **fields: Any) -> Body:
+def typed(type_name: str, /, **fields: Any) -> Body:
     """A message inside an `Any`."""
     return {"@type": f"type.googleapis.com/{type_name}", **fields}
 
 
-def extension(name: str, type_name: str, **fields: Any) -> Body:
+def extension(name: str, type_name: str, /, **fields: Any) -> Body:
     """A named extension with its configuration."""
     return {"name": name, "typed_config": typed(type_name, **fields)}
 
