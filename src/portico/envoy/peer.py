@@ -10,7 +10,7 @@ from portico.translate.resource import CLUSTER, LISTENER, SCOPE
 
 WILDCARD_TYPES: Final = frozenset({CLUSTER, SCOPE, LISTENER})
 """Types that Envoy subscribes to as a whole, by naming nothing in its first request."""
-_CHUNK: Final = 500
+_CHUNK: Final = 2_000
 """Resources a response at most, so that Envoy's main thread answers others in between."""
 
 
