@@ -249,10 +249,11 @@ class Session:
             if not state.syn_sent and self._syn_at is None:
                 self._syn_at = now
             budget -= state.take_frame(out)
-            if state.may_send:
+            if state.pending and state.may_send:
                 state.queued = True
                 ready.append(state)
-            self._after_frame(state)
+            if state.crowded or state.fin_sent:
+                self._after_frame(state)
         if self._answer_owed:
             self._answer_owed = False
             if not out:

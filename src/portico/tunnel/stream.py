@@ -68,6 +68,30 @@ class StreamState:
         """Append one DATA frame of at most MAX_DATA bytes to `out`; returns its payload's size."""
         pending = self.pending
         room = self.send_window if self.send_window < MAX_DATA else MAX_DATA
+        if len(pending) == 1 and (size := len(pending[0])) <= room:  # the hot path: one chunk, one frame
+            chunk = pending.popleft()
+            header = data_header(self.id, size, self._flags())
+            if size <= JOIN_BELOW:
+                out.append(header + chunk)
+            else:
+                out += (header, chunk)
+        else:
+            size = self._gather(out, room)
+        self.send_window -= size
+        self.pending_bytes -= size
+        return size
+
+    def _flags(self) -> int:
+        flags = 0 if self.syn_sent else SYN
+        self.syn_sent = True
+        if self.finishing and not self.pending:
+            flags |= FIN
+            self.fin_sent = True
+        return flags
+
+    def _gather(self, out: list[bytes | memoryview], room: int) -> int:
+        """Append one frame of as many chunks as there is room for, the last one cut where it has to be."""
+        pending = self.pending
         slot = len(out)
         out.append(b"")
         size = 0
@@ -80,14 +104,7 @@ class StreamState:
                 chunk, length = view[: room - size], room - size
             out.append(chunk)
             size += length
-        flags = 0 if self.syn_sent else SYN
-        if self.finishing and not pending:
-            flags |= FIN
-            self.fin_sent = True
-        self.syn_sent = True
-        self.send_window -= size
-        self.pending_bytes -= size
-        header = data_header(self.id, size, flags)
+        header = data_header(self.id, size, self._flags())
         if 0 < size <= JOIN_BELOW:
             out[slot:] = [b"".join((header, *out[slot + 1 :]))]
         else:
@@ -96,7 +113,8 @@ class StreamState:
 
     def consume(self, size: int) -> None:
         """Note that the application has dealt with `size` bytes, never more than have come."""
-        self.owed += min(size, WINDOW - self.receive_window - self.owed)
+        owed, most = self.owed + size, WINDOW - self.receive_window
+        self.owed = owed if owed < most else most
 
     def take_credit(self) -> int:
         """The increment to send to the peer now; 0 for none (Go ends the session on a WNDINC of 0)."""
