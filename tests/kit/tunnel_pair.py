@@ -53,18 +53,23 @@ class Pair:
 
     async def _side(self, name: str, sock: socket.socket, *, client: bool) -> SessionProtocol:
         sock.setblocking(False)
-        loop = asyncio.get_running_loop()
-        end = self.ends[name] = loop.create_future()
-        protocol = SessionProtocol(
+        protocol = self.protocol(name, client=client)
+        await asyncio.get_running_loop().create_connection(lambda: protocol, sock=sock)
+        return protocol
+
+    def protocol(self, name: str, *, client: bool) -> SessionProtocol:
+        """One side, not connected yet."""
+        end = self.ends[name] = asyncio.get_running_loop().create_future()
+        return SessionProtocol(
             Session(client=client, now=time.monotonic()), self._opened, end.set_result, self.events.append
         )
-        await loop.create_connection(lambda: protocol, sock=sock)
-        return protocol
 
     def _opened(self, stream: Stream) -> StreamHandler | None:
         return self.on_stream(stream)
 
-    async def streams(self, kind: int = 3) -> tuple[Stream, Recorder, Stream, Recorder]:
+    async def streams(
+        self, kind: int = 3, opener: SessionProtocol | None = None
+    ) -> tuple[Stream, Recorder, Stream, Recorder]:
         """One stream, both ends: the relay's, which opened it, and the agent's."""
         opened: asyncio.Future[Stream] = asyncio.get_running_loop().create_future()
         near, far = Recorder(), Recorder()
@@ -74,5 +79,5 @@ class Pair:
             return far
 
         self.on_stream = accept
-        stream = self.relay.open(kind, near)
+        stream = (opener or self.relay).open(kind, near)
         return stream, near, await asyncio.wait_for(opened, 30), far

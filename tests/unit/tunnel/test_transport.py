@@ -2,7 +2,9 @@ import asyncio
 import hashlib
 import logging
 import random
+import socket
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
@@ -11,7 +13,7 @@ from portico.model.errors import SESSION_CLOSED, PorticoError
 from portico.tunnel.events import HeartbeatEchoed
 from portico.tunnel.frames import WINDOW, ErrorCode
 from portico.tunnel.session import CROWDED
-from portico.tunnel.transport import Stream, StreamHandler
+from portico.tunnel.transport import SessionProtocol, Stream, StreamHandler
 
 PairMaker = Callable[[], Pair]
 
@@ -183,3 +185,36 @@ async def test_an_abort_needs_no_words(make_pair: PairMaker) -> None:
     pair.relay.abort("replaced")
     assert await pair.ends["relay"] == "replaced"
     assert await pair.ends["agent"]
+
+
+class Doorkeeper(asyncio.Protocol):
+    """Reads one byte before the session begins, as a relay reads a PROXY header."""
+
+    def __init__(self, session: SessionProtocol) -> None:
+        self.session = session
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.set_protocol(self.session)
+        self.session.connection_made(self.transport)
+        self.session.receive(data[1:])
+
+
+async def test_a_session_may_take_over_a_connection(make_pair: PairMaker) -> None:
+    pair = make_pair()
+    ours, theirs = socket.socketpair()
+    pair.agent = pair.protocol("agent", client=True)
+    pair.relay = pair.protocol("relay", client=False)
+    loop = asyncio.get_running_loop()
+    for sock, protocol in ((ours, Doorkeeper(pair.relay)), (theirs, pair.agent)):
+        sock.setblocking(False)
+        transport, _ = await loop.create_connection(lambda protocol=protocol: protocol, sock=sock)
+    transport.write(b"x")
+    ours_stream, our_end, _, their_end = await pair.streams(opener=pair.agent)
+    ours_stream.write(bytes(1 << 20))
+    await until(lambda: len(their_end.data) == 1 << 20)
+    ours_stream.write_eof()
+    await until(their_end.eof.is_set)
+    assert not our_end.eof.is_set()
