@@ -276,6 +276,21 @@ async def test_a_stream_that_the_agent_never_has_room_for_gives_the_page(relay: 
     writer.close()
 
 
+async def test_a_stream_that_the_agent_refuses_gives_the_503_page(relay: RelayProcess) -> None:
+    agent = await relay.agent()
+    bind = await bound(relay, agent, http=1)
+
+    def serve(stream: Stream, _: ProxyHeader) -> StreamHandler:
+        asyncio.get_running_loop().call_soon(stream.reset, ErrorCode.REFUSED)
+        return StreamHandler()
+
+    agent.serve = serve
+    reader, writer = await asyncio.open_unix_connection(bind.address)
+    writer.write(REQUEST)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 503")
+    writer.close()
+
+
 async def test_visitors_are_cut_with_their_session(relay: RelayProcess) -> None:
     agent = await relay.agent()
     bind = await bound(relay, agent, http=1)

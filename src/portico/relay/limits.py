@@ -22,5 +22,5 @@ STREAM_ATTEMPTS: Final = 4
 """ngrok's Go SDK resets a stream when its accept queue is full; a visitor is offered again so often."""
 STREAM_RETRY_SECONDS: Final = 0.05
 """Pause before the first new attempt; it doubles."""
-COMMAND_SECONDS: Final = 5.0
-"""ngrok's Go SDK leaves a Stop without a handler unanswered."""
+COMMAND_SECONDS: Final = 4.0
+"""ngrok's Go SDK leaves a Stop without a handler unanswered; less than control waits for us."""

@@ -12,6 +12,8 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 type_field = "type"
+REPLACED: Final = "replaced"
+"""The reason of a CloseSession by which the agent's next session has taken over already."""
 MAX_MESSAGE: Final = 64 << 20
 """Bytes of one message: a Hello of 10,000 binds with their leases stays far below it."""
 _LENGTH: Final = struct.Struct(">I")

@@ -135,7 +135,8 @@ class Relay:
             self._dismiss(session for session in list(self._around.sessions.values()) if session.is_idle())
             await asyncio.sleep(_DRAIN_STEP)
         self._dismiss(list(self._around.sessions.values()))
-        await asyncio.sleep(0)
+        # The last GOAWAYs leave, and control hears of the sessions' ends.
+        await asyncio.sleep(_DRAIN_STEP)
         self._around.paths.clean()
 
     def _dismiss(self, sessions: Iterable[AgentSession]) -> None:

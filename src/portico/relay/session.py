@@ -22,8 +22,6 @@ from portico.tunnel.transport import SessionProtocol, Stream, StreamHandler
 
 log = logging.getLogger(__name__)
 
-REPLACED: Final = "replaced"
-"""The reason by which control says that the agent's next session has taken over already."""
 COMMANDS: Final = {"stop": StreamKind.STOP, "restart": StreamKind.RESTART, "update": StreamKind.UPDATE}
 _STALL_SECONDS: Final = 0.25
 """What arrived while this process itself was held up gets this long to be read before an agent counts as silent."""
@@ -111,7 +109,7 @@ class AgentSession:
     def close(self, reason: str) -> None:
         """End the session: its sockets are gone when this returns."""
         self._free()
-        if reason == REPLACED:
+        if reason == link.REPLACED:
             self._replaced = True
             self.protocol.abort(reason)
         else:

@@ -150,14 +150,16 @@ class Visitor(asyncio.Protocol):
 
     def hold(self) -> None:
         """The upstream reads too slowly: read no more of the visitor."""
-        self.transport.pause_reading()
-        self._watch()
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+            self._watch()
 
     def go_on(self) -> None:
         """The upstream reads again."""
         if not self._finished:
             self._stop_timer()
-        self.transport.resume_reading()
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def accepted(self) -> None:
         """The upstream has answered: nothing will be sent again, no page will be shown."""
@@ -168,7 +170,7 @@ class Visitor(asyncio.Protocol):
         """The upstream sends no more; only an HTTP connection is over with that."""
         if self._lease.http or self._finished:
             self.upstream_ended(passage, None)
-        else:
+        elif not self.transport.is_closing():
             self.transport.write_eof()
 
     def upstream_ended(self, passage: "Passage", code: int | None) -> None:
@@ -177,10 +179,14 @@ class Visitor(asyncio.Protocol):
             return
         self._passage = None
         passage.drop()
+        if self.transport.is_closing():
+            return
         if code == frames.ErrorCode.ACCEPT_QUEUE_FULL and self._may_retry():
             self.transport.pause_reading()
             delay = limits.STREAM_RETRY_SECONDS * 2 ** (self._attempts - 1)
             self._timer = asyncio.get_running_loop().call_later(delay, self._retry)
+        elif code == frames.ErrorCode.REFUSED and not passage.answered:
+            self._refuse_for_number(code)
         elif not passage.answered and self.carrier.alive:
             self.carrier.figures.streams_failed_total += 1
             self._discarding = True
@@ -230,8 +236,7 @@ class Visitor(asyncio.Protocol):
             passage.stream = self.carrier.open_proxy(header + b"".join(self._kept or ()), passage)
         except PorticoError as error:
             if error.code is STREAM_LIMIT:
-                self.carrier.figures.streams_refused_total += 1
-                self._refuse(STREAM_LIMIT, "The agent carries as many connections as it can.")
+                self._refuse_for_number(None)
             else:
                 self.transport.close()
             return
@@ -256,6 +261,10 @@ class Visitor(asyncio.Protocol):
         self._offer()
 
     # Ending.
+
+    def _refuse_for_number(self, code: int | None) -> None:
+        self.carrier.figures.streams_refused_total += 1
+        self._refuse(STREAM_LIMIT, "The agent carries as many connections as it can.", code)
 
     def _give_up(self, code: int | None) -> None:
         error, reason = self.carrier.failure(self._lease.bind) or NO_ANSWER
