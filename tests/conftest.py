@@ -7,6 +7,9 @@ from hypothesis import HealthCheck, settings
 
 from kit.edge import RunningEdge, running_edge
 
+pytest_plugins = ["kit.sdk_fixtures"]
+pytest.register_assert_rewrite("kit.sdk_suite")
+
 # A busy machine is no fault of what is tested.
 settings.register_profile("portico", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("portico")
