@@ -69,7 +69,7 @@ class Splice(asyncio.Protocol):
         """The socket's peer has finished; the other direction goes on."""
         self._socket_finished = True
         self.stream.write_eof()
-        return True
+        return self._transport is not None and self._transport.can_write_eof()  # TLS ends both ways at once
 
     def pause_writing(self) -> None:
         """The socket is full: no more credit for the stream."""

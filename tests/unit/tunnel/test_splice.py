@@ -2,10 +2,14 @@ import asyncio
 import hashlib
 import random
 import socket
+import ssl
+import tempfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import cast
 
 from kit.tunnel_pair import Pair
+from portico.certificates.authority import Authority
 from portico.tunnel.frames import WINDOW, ErrorCode
 from portico.tunnel.splice import SOCKET_HIGH, Splice
 from portico.tunnel.transport import Stream, StreamHandler
@@ -225,3 +229,62 @@ async def test_the_end_of_the_session_cuts_both_sockets(make_pair: PairMaker) ->
     pair.relay.abort("gone")
     await until(lambda: visitor.eof.is_set() and upstream.eof.is_set())
     await until(lambda: len(way.closed) == 2)
+
+
+def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """(server's, client's), from a new authority."""
+    now = datetime.now(UTC)
+    authority = Authority.create(now)
+    pair, _ = authority.issue(["localhost"], now)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(pair.key + pair.certificate)
+        file.flush()
+        server.load_cert_chain(file.name)
+    client = ssl.create_default_context(cadata=authority.pem)
+    return server, client
+
+
+async def test_an_upstream_in_tls_that_closes_is_an_orderly_end(make_pair: PairMaker) -> None:
+    pair = make_pair()
+    await pair.start()
+    way = Way(pair)
+    visitor, _, far, upstream = await way.visit(dial=False)
+    server, client = tls_contexts()
+    loop = asyncio.get_running_loop()
+    near, other = socket.socketpair()
+    near.setblocking(False)
+    other.setblocking(False)
+    await asyncio.gather(
+        loop.connect_accepted_socket(lambda: upstream, other, ssl=server),
+        loop.create_connection(lambda: far, sock=near, ssl=client, server_hostname="localhost"),
+    )
+    visitor.transport.write(b"question")
+    await until(lambda: upstream.first == b"question")
+    upstream.transport.write(bytes(1 << 20))
+    upstream.transport.close()
+    await until(visitor.eof.is_set)
+    assert visitor.received == 1 << 20
+    visitor.transport.write(b"nobody reads this")
+    visitor.transport.write_eof()
+    await until(lambda: len(way.closed) == 2)
+
+
+async def test_a_session_in_tls_carries_as_well(make_pair: PairMaker) -> None:
+    pair = make_pair()
+    pair.agent, pair.relay = pair.protocol("agent", client=True), pair.protocol("relay", client=False)
+    server, client = tls_contexts()
+    loop = asyncio.get_running_loop()
+    near, other = socket.socketpair()
+    near.setblocking(False)
+    other.setblocking(False)
+    await asyncio.gather(
+        loop.connect_accepted_socket(lambda: pair.relay, other, ssl=server),
+        loop.create_connection(lambda: pair.agent, sock=near, ssl=client, server_hostname="localhost"),
+    )
+    way = Way(pair)
+    visitor, _, _, upstream = await way.visit()
+    chunk = random.Random(4).randbytes(1 << 20)
+    await asyncio.gather(visitor.send(chunk, 8), upstream.send(chunk, 8))
+    await until(lambda: visitor.eof.is_set() and upstream.eof.is_set())
+    assert visitor.digest.digest() == upstream.digest.digest() == hashlib.sha256(chunk * 8).digest()
