@@ -9,7 +9,7 @@ from portico.model.edge import EdgeFrame
 from portico.model.endpoint import Endpoint
 from portico.model.names import candidates, is_wildcard
 from portico.translate import names
-from portico.translate.chains import chain_of
+from portico.translate.chains import certificate_chain, chain_of
 from portico.translate.typed import Body, extension, typed
 
 
@@ -57,7 +57,7 @@ class SniTable:
 def filter_chain_matcher(table: SniTable, frame: EdgeFrame) -> Body:
     """The listener's matcher: the most specific name wins; no name at all is an agent's (`on_no_match`)."""
     by_chain: dict[str, list[str]] = {}
-    for host, chain in {**table.chains(), **_frame_chains(frame)}.items():
+    for host, chain in {**_frame_wildcards(frame), **table.chains(), **_frame_hosts(frame)}.items():
         by_chain.setdefault(chain, []).append(host)
     return {
         "matcher_tree": {
@@ -72,20 +72,23 @@ def filter_chain_matcher(table: SniTable, frame: EdgeFrame) -> Body:
     }
 
 
-def _frame_chains(frame: EdgeFrame) -> dict[str, str]:
-    chains = {
+def _frame_hosts(frame: EdgeFrame) -> dict[str, str]:
+    """Names that are the edge's, whatever endpoints there are."""
+    return {
         frame.connect_host: names.CONNECT_CHAIN,
         frame.domain: names.CONNECT_CHAIN,
         "localhost": names.CONNECT_CHAIN,
-        "*": names.ON_DEMAND_CHAIN,
+        frame.api_host: certificate_chain(frame.api_host, frame),
     }
-    if "." in frame.domain:
-        chains[f"*.{frame.domain}"] = names.EDGE_CHAIN
-    return chains
+
+
+def _frame_wildcards(frame: EdgeFrame) -> dict[str, str]:
+    below = {f"*.{frame.domain}": names.EDGE_CHAIN} if "." in frame.domain else {}
+    return {"*": names.ON_DEMAND_CHAIN, **below}
 
 
 def _chain_by_frame(host: str, frame: EdgeFrame) -> str:
-    """What `_frame_chains` gives to `host`: its wildcard covers any depth, unlike the edge's certificate."""
+    """What `_frame_wildcards` give to `host`: they cover any depth, unlike the edge's certificate."""
     if "." in frame.domain and host.endswith(f".{frame.domain}"):
         return names.EDGE_CHAIN
     return names.ON_DEMAND_CHAIN
