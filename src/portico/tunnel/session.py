@@ -185,13 +185,13 @@ class Session:
         else:
             self._reset(state, code)
 
-    def credit(self, stream: int, size: int, *, now: bool = False) -> None:
-        """Note that `size` received bytes are consumed. The peer learns it in batches, or with `now` at once."""
+    def credit(self, stream: int, size: int, *, at_once: bool = False) -> None:
+        """Note that `size` received bytes are consumed. The peer learns it in batches, or `at_once`."""
         state = self._streams.get(stream)
         if state is None:
             return
         state.consume(size)
-        if state.owed >= CREDIT_BATCH or now:
+        if state.owed >= CREDIT_BATCH or at_once:
             self._send_credit(state)
 
     def go_away(self, code: int, message: str) -> None:

@@ -251,9 +251,9 @@ def test_credit_is_batched_unless_it_is_asked_for() -> None:
     sent(session)
     session.credit(3, 600)
     assert sent(session) == []
-    session.credit(3, 400, now=True)
+    session.credit(3, 400, at_once=True)
     assert sent(session) == [(WNDINC, 0, 3, 1000)]
-    session.credit(3, 400, now=True)  # more than ever came
+    session.credit(3, 400, at_once=True)  # more than ever came
     assert sent(session) == []
 
 
