@@ -123,6 +123,23 @@ async def test_half_close_goes_through_tcp_in_both_directions(relay: RelayProces
     assert stream.lost is None
 
 
+async def test_an_upstream_that_finishes_first_still_gets_all(relay: RelayProcess) -> None:
+    agent = await relay.agent()
+    bind = await bound(relay, agent)
+    reader, writer = await asyncio.open_unix_connection(bind.address)
+    writer.write(b"x" * 1_000_000)
+    writer.write_eof()
+    stream = await agent.stream()
+    stream.stream.pause_reading()
+    stream.stream.write(b"bye")
+    stream.stream.write_eof()
+    assert await reader.read() == b"bye"
+    stream.stream.resume_reading()
+    await stream.until(lambda seen: seen.over)
+    assert (stream.lost, len(stream.received)) == (None, 1_000_000)
+    writer.close()
+
+
 async def test_what_a_visitor_sent_before_leaving_arrives(relay: RelayProcess) -> None:
     agent = await relay.agent()
     bind = await bound(relay, agent)

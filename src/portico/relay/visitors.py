@@ -24,8 +24,6 @@ WATCH_SECONDS: Final = 60.0
 """How often a visitor who cannot be read from is looked at for having left."""
 ALONE_SECONDS: Final = 30.0
 """How long an upstream may take to end the connection of a visitor who has left."""
-
-
 UNKNOWN_ADDRESS: Final = "0.0.0.0:0"
 """What SDKs can parse where the visitor's address is in a header of the request."""
 NO_ANSWER: Final = UPSTREAM_UNREACHABLE, "The agent closed the connection without an answer."
@@ -168,7 +166,7 @@ class Visitor(asyncio.Protocol):
 
     def upstream_finished(self, passage: "Passage") -> None:
         """The upstream sends no more; only an HTTP connection is over with that."""
-        if self._lease.http or self._finished:
+        if self._lease.http:
             self.upstream_ended(passage, None)
         elif not self.transport.is_closing():
             self.transport.write_eof()
@@ -179,6 +177,7 @@ class Visitor(asyncio.Protocol):
             return
         self._passage = None
         passage.drop()
+        self._stop_timer()
         if self.transport.is_closing():
             return
         if code == frames.ErrorCode.ACCEPT_QUEUE_FULL and self._may_retry():
@@ -191,7 +190,6 @@ class Visitor(asyncio.Protocol):
             self.carrier.figures.streams_failed_total += 1
             self._discarding = True
             self.transport.resume_reading()
-            self._stop_timer()
             self._timer = asyncio.get_running_loop().call_later(REASON_SECONDS, self._give_up, code)
         else:
             self._close(code)
@@ -284,7 +282,6 @@ class Visitor(asyncio.Protocol):
             self._discarding = True
             self.transport.write_eof()
             self.transport.resume_reading()
-            self._stop_timer()
             self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self.transport.abort)
         elif code is None:
             self.transport.close()
