@@ -97,6 +97,7 @@ class Peer:
                 removed.append(name)
             else:
                 subscription.sent[name] = entry
+                entry.sent = True
                 message = {"type_url": type_url, "value": entry.payload}
                 resources.append({"name": name, "version": entry.version, "resource": message})
         self._nonce += 1

@@ -191,6 +191,8 @@ class EnvoyProcess:
             self._current = self._draining.pop()
             self._live = True
             self._epoch -= 1
+        else:
+            self._drop_shared_memory()
 
     async def _is_ready(self) -> bool:
         try:

@@ -3,7 +3,7 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from portico.translate.resource import ResourceKey
@@ -19,10 +19,12 @@ class Entry:
     """The serialized message; None where the entry says that the resource is gone."""
     version: str = ""
     """Hash of the content, so that it survives a restart of ours and an Envoy that has it is sent nothing."""
+    sent: bool = False
+    """Whether some Envoy was told of it."""
     accepted: bool = False
     """Whether some Envoy has acknowledged it."""
     previous: Self | None = field(default=None, repr=False)
-    """What was accepted before, to go back to if Envoy rejects this one."""
+    """What came before, as long as this one may be rejected; it may itself have yet to be answered."""
 
 
 def version_of(payload: bytes) -> str:
@@ -54,7 +56,8 @@ class Snapshot:
         current = self.get(key)
         if current is not None and current.version == version:
             return current
-        previous = current if current is None or current.accepted else current.previous
+        # What no Envoy ever saw is nothing to go back to, and would pile up while there is none.
+        previous = current if current is None or current.sent or current.accepted else current.previous
         self._serial += 1
         entry = Entry(key, self._serial, payload, version, previous=previous)
         self._types[key.type_url][key.name] = entry
@@ -69,16 +72,19 @@ class Snapshot:
     def rewrite(self, entry: Entry, payload: bytes) -> Entry:
         """The same wish in other bytes: whoever waits for `entry` is content with this one."""
         version = version_of(payload)
-        rewritten = Entry(entry.key, entry.serial, payload, version, entry.accepted, entry.previous)
+        rewritten = replace(entry, payload=payload, version=version)
         self._types[entry.key.type_url][entry.key.name] = rewritten
         return rewritten
 
     def roll_back(self, entry: Entry) -> Entry:
         """Go back to what was accepted before `entry`; where nothing was, the entry that says so."""
-        if entry.previous is None:
+        previous = entry.previous
+        while previous is not None and not previous.accepted:
+            previous = previous.previous
+        if previous is None:
             return self.drop(entry.key)
-        self._types[entry.key.type_url][entry.key.name] = entry.previous
-        return entry.previous
+        self._types[entry.key.type_url][entry.key.name] = previous
+        return previous
 
 
 def accept(entry: Entry) -> None:

@@ -197,6 +197,19 @@ class TestRejection:
         fresh = connected(delivery, 2)
         assert fresh.peer.has(good)
 
+    def test_goes_back_to_what_was_still_unanswered_when_it_came(self, delivery):
+        envoy = connected(delivery)
+        change(delivery, cluster("a", "/first"))
+        envoy.take()
+        change(delivery, cluster("a", "/second"))
+        change(delivery, cluster("a", "/bad"))
+        second, bad = envoy.drain()
+        envoy.ask(CLUSTER, response_nonce=second.nonce)
+        envoy.ask(CLUSTER, response_nonce=bad.nonce, error_detail={"message": "no"})
+        wanted = delivery.snapshot.get(ResourceKey(CLUSTER, "a"))
+        assert b"/second" in wanted.payload
+        assert envoy.take() == []
+
     def test_by_one_envoy_takes_it_from_the_other(self, delivery):
         one, two = connected(delivery, 1), connected(delivery, 2)
         change(delivery, cluster("a", "/bad"))
