@@ -120,7 +120,6 @@ class TestErrors:
         ({"type": "FOO"}, 'Cluster.type: unknown enum label "FOO"'),
         ({"respect_dns_ttl": 1}, "Cluster.respect_dns_ttl: int does not fit"),
         ({"per_connection_buffer_limit_bytes": -1}, "Cluster.per_connection_buffer_limit_bytes"),
-        ({"per_connection_buffer_limit_bytes": True}, "Cluster.per_connection_buffer_limit_bytes"),
         ({"health_checks": {}}, "Cluster.health_checks: dict where a list belongs"),
         ({"load_assignment": [1]}, "Cluster.load_assignment: list where an object belongs"),
         ({"load_assignment": {"endpoints": [{}, {"lb_endpoints": [{"endpoint": {"adress": 1}}]}]}},
