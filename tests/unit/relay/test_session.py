@@ -1,0 +1,160 @@
+"""What one agent can make a relay do, and what it cannot; the session runs in this process to move its limits."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from kit.control import ScriptedControl
+from kit.raw_agent import RawAgent
+from kit.scripted_agent import ScriptedAgent
+from portico.model.errors import BAD_GATEWAY_RESPONSE, UPSTREAM_UNREACHABLE
+from portico.relay import limits, link, link_client
+from portico.relay.arrival import Arrival
+from portico.relay.binds import SocketPaths
+from portico.relay.figures import Figures
+from portico.relay.link_client import LinkClient
+from portico.relay.session import AgentSession, Surroundings
+from portico.tunnel import rpc
+from portico.tunnel.messages import StreamKind, UpstreamFailed
+
+
+class Door:
+    """A relay's insides, without its process."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.control = ScriptedControl(directory)
+        self.path = directory / "agents.sock"
+        self.sessions: list[AgentSession] = []
+        self.left = 0
+        hello = link.Hello(relay="r0", pid=1, sessions=[], binds=[])
+        self.link = LinkClient(str(self.control.path), lambda: hello, lambda _: None)
+        (directory / "binds").mkdir()
+        self.around = Surroundings(self.link, SocketPaths(directory / "binds"), Figures(), "x-mark")
+
+    def arrive(self) -> Arrival:
+        return Arrival(self._welcome, self._leave)
+
+    def _leave(self) -> None:
+        self.left += 1
+
+    def _welcome(self, transport: asyncio.Transport, remote: str, received: bytes) -> None:
+        session = AgentSession(self.around, remote, self._leave)
+        self.sessions.append(session)
+        transport.set_protocol(session.protocol)
+        session.protocol.connection_made(transport)
+        session.protocol.receive(received)
+
+    async def agent(self) -> ScriptedAgent:
+        agent = await ScriptedAgent().connect(self.path)
+        await agent.authenticate()
+        return agent
+
+
+@pytest.fixture
+async def door(tmp_path: Path) -> AsyncIterator[Door]:
+    opened = Door(tmp_path)
+    await opened.control.start()
+    server = await asyncio.get_running_loop().create_unix_server(opened.arrive, opened.path)
+    linked = asyncio.create_task(opened.link.run())
+    yield opened
+    server.close()
+    linked.cancel()
+    for session in opened.sessions:
+        session.close("the test is over")
+    await opened.control.stop()
+
+
+async def test_a_session_without_auth_is_ended(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "AUTH_SECONDS", 0.1)
+    agent = await RawAgent.connect(door.path)
+    agent.open(3, StreamKind.HEARTBEAT, b"beat")
+    await agent.until_closed()
+    assert door.left == 1
+    assert door.around.figures.sessions == 0
+
+
+async def test_a_refused_session_is_ended(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "AUTH_SECONDS", 0.1)
+    door.control.refuse = "no"
+    agent = await ScriptedAgent().connect(door.path)
+    await agent.authenticate()
+    await asyncio.wait_for(agent.ended, 30)
+    assert door.left == 1
+
+
+async def test_without_control_an_agent_is_told_to_try_again(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_client, "ASK_SECONDS", 0.1)
+    await door.control.stop()
+    agent = await ScriptedAgent().connect(door.path)
+    assert "PORTICO_20008" in str((await agent.authenticate())["Error"])
+
+
+async def test_a_session_has_no_more_binds_than_the_limit(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BINDS", 2)
+    agent = await door.agent()
+    answers = await asyncio.gather(*(agent.bind() for _ in range(5)))
+    assert sorted(bool(answer["Error"]) for answer in answers) == [False, False, True, True, True]
+    assert any("ERR_NGROK_324" in answer["Error"] for answer in answers)
+
+
+async def test_a_socket_that_cannot_be_made_is_an_error_of_the_bind_alone(door: Door) -> None:
+    agent = await door.agent()
+    (door.directory / "binds").rmdir()
+    assert "PORTICO_20008" in (await agent.bind())["Error"]
+    assert not agent.ended.done()
+
+
+async def test_heartbeats_are_held_within_bounds(door: Door) -> None:
+    door.control.heartbeat = (0.0, 1e9)
+    await door.agent()
+    async with asyncio.timeout(30):
+        while (heartbeat := door.sessions[0].protocol.session.heartbeat) is None:
+            await asyncio.sleep(0)
+    assert (heartbeat.interval, heartbeat.tolerance) == limits.HEARTBEAT_SECONDS
+
+
+async def test_an_agents_reason_is_kept_for_its_own_binds_alone(door: Door) -> None:
+    agent = await door.agent()
+    bind = (await agent.bind())["Id"]
+    for name in (bind, "of-somebody-else"):
+        failed = UpstreamFailed(id=name, code=BAD_GATEWAY_RESPONSE.number, reason="r" * 10_000)
+        rpc.tell(agent.protocol, StreamKind.UPSTREAM_FAILED, failed.to_json())
+    await agent.ask(StreamKind.SRV_INFO)
+    session = door.sessions[0]
+    failure = session.failure(bind)
+    assert failure is not None
+    assert (failure[0], len(failure[1])) == (BAD_GATEWAY_RESPONSE, 500)
+    assert session.failure("of-somebody-else") is None
+
+
+async def test_a_code_that_no_visitor_can_meet_becomes_the_general_one(door: Door) -> None:
+    agent = await door.agent()
+    bind = (await agent.bind())["Id"]
+    failed = UpstreamFailed(id=bind, code=105, reason="x")
+    rpc.tell(agent.protocol, StreamKind.UPSTREAM_FAILED, failed.to_json())
+    await agent.ask(StreamKind.SRV_INFO)
+    assert door.sessions[0].failure(bind) == (UPSTREAM_UNREACHABLE, "x")
+
+
+async def test_silence_that_was_ours_does_not_end_a_session(door: Door) -> None:
+    agent = await door.agent()
+    session = door.sessions[0]
+    before = session.protocol.session.last_received
+    await agent.ask(StreamKind.SRV_INFO)
+    session._check_silence(before)
+    assert session.alive
+    session._check_silence(session.protocol.session.last_received)
+    await asyncio.wait_for(agent.ended, 30)
+    assert not session.alive
+
+
+async def test_rust_agents_get_fewer_streams_and_prompt_answers(door: Door) -> None:
+    for name in ("ngrok-python/1.4.0 ngrok-rust/0.14.0", "ngrok-go/2.1.1"):
+        agent = await ScriptedAgent().connect(door.path)
+        await agent.authenticate(agent=name)
+    rust, go = (one.protocol.session for one in door.sessions)
+    assert (rust.prompt_ack, rust.max_own_streams) == (True, limits.RUST_STREAMS)
+    assert (go.prompt_ack, go.max_own_streams) == (False, limits.STREAMS)
