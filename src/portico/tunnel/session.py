@@ -58,6 +58,8 @@ MAX_CONTROL_FRAMES: Final = 8192
 FIRST_CREDIT_SECONDS: Final = 2.0
 """A live peer credits the type bytes of a new stream at once; so long a silence after a SYN is worth an event."""
 
+_NO_STREAM: Final = MAX_STREAM_ID - 1
+"""The first of two ids, one of each parity, that are never opened."""
 _KIND: Final = struct.Struct(">I")
 
 
@@ -108,7 +110,7 @@ class Session:
     @property
     def can_open(self) -> bool:
         """Whether `open` would succeed now."""
-        return not self.closed and self.own_streams < self.max_own_streams and self._next_stream < MAX_STREAM_ID - 1
+        return not self.closed and self.own_streams < self.max_own_streams and self._next_stream < _NO_STREAM
 
     @property
     def latency(self) -> float | None:
@@ -130,21 +132,15 @@ class Session:
     def open(self, kind: int, first: bytes = b"") -> int:
         """Open a stream; its 4 type bytes and `first` leave in one frame.
 
-        Raises PorticoError(STREAM_LIMIT, SESSION_CLOSED).
+        Raises PorticoError(STREAM_LIMIT, SESSION_CLOSED). A session whose ids are used up ends itself.
         """
+        if self._next_stream >= _NO_STREAM:
+            self.go_away(ErrorCode.STREAMS_EXHAUSTED, "the stream ids are used up")
         if self.closed:
             raise PorticoError(SESSION_CLOSED, "no stream can be opened on a closed session")
-        if not self.can_open:
+        if self.own_streams >= self.max_own_streams:
             raise PorticoError(STREAM_LIMIT, f"{self.own_streams} streams are open already")
-        state = StreamState(self._next_stream)
-        self._next_stream += 2
-        self.own_streams += 1
-        state.kind = kind
-        state.plain = kind != HEARTBEAT_KIND
-        state.syn_sent = False
-        self._streams[state.id] = state
-        self._queue(state, _KIND.pack(kind) + first)
-        return state.id
+        return self._open(kind, first)
 
     def send(self, stream: int, data: Buffer) -> int:
         """Queue bytes; returns how many wait now. Above CROWDED, write no more until StreamDrained."""
@@ -268,6 +264,17 @@ class Session:
             self._forget(state)
             self.notices.append(StreamClosed(state.id))
 
+    def _open(self, kind: int, first: bytes) -> int:
+        state = StreamState(self._next_stream)
+        self._next_stream += 2
+        self.own_streams += 1
+        state.kind = kind
+        state.plain = kind != HEARTBEAT_KIND
+        state.syn_sent = False
+        self._streams[state.id] = state
+        self._queue(state, _KIND.pack(kind) + first)
+        return state.id
+
     def _queue(self, state: StreamState, data: Buffer) -> None:
         state.pending.append(data)
         state.pending_bytes += len(data)
@@ -286,14 +293,14 @@ class Session:
         state = self._last_data
         if state is not None and state.owed and not state.closed and not state.fin_received:
             return window_frame(state.id, state.take_credit())
-        return data_header(MAX_STREAM_ID - 1 + self._parity, 0, FIN)
+        return data_header(_NO_STREAM + self._parity, 0, FIN)
 
     def _beat(self, now: float) -> None:
         nonce = self.heartbeat.beat(now) if self.heartbeat else None
         if nonce is None:
             return
         if self._beat_stream not in self._streams:
-            self._beat_stream = self.open(HEARTBEAT_KIND, nonce)
+            self._beat_stream = self._open(HEARTBEAT_KIND, nonce)  # a full session beats all the same
         else:
             self.send(self._beat_stream, nonce)
 

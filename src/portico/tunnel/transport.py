@@ -170,9 +170,9 @@ class SessionProtocol(asyncio.BufferedProtocol):
 
     def open(self, kind: int, handler: StreamHandler, first: bytes = b"") -> Stream:
         """Open a stream. Raises PorticoError(STREAM_LIMIT, SESSION_CLOSED)."""
+        self.flush_soon()
         stream = Stream(self, self.session.open(kind, first), kind, handler)
         self.streams[stream.id] = stream
-        self.flush_soon()
         return stream
 
     def start_heartbeat(self, interval: float, tolerance: float, *, expect_beats: bool = True) -> None:
@@ -258,6 +258,9 @@ class SessionProtocol(asyncio.BufferedProtocol):
             if session.notices:
                 notices, session.notices = session.notices, []
                 self._dispatch(notices)
+        if session.closed:
+            self.close(message="the session has ended itself")
+            return
         self._arm_earlier(session.next_timeout())
 
     def _write(self, transport: asyncio.WriteTransport, buffers: list[Buffer]) -> None:

@@ -351,6 +351,24 @@ def test_own_beats_measure_the_latency_and_go_on() -> None:
     assert (kind, flags, stream, len(nonce)) == (DATA, 0, 2, 4)  # type: ignore[arg-type]
 
 
+def test_a_full_session_beats_all_the_same() -> None:
+    session = server(max_own_streams=1)
+    session.open(PROXY)
+    session.start_heartbeat(10.0, 15.0, 0.0)
+    assert session.stream_count == 2
+
+
+def test_a_session_without_ids_left_ends_itself() -> None:
+    session = server()
+    session._next_stream = 0x7FFFFFFE
+    assert not session.can_open
+    with pytest.raises(PorticoError) as caught:
+        session.open(PROXY)
+    assert caught.value.code is SESSION_CLOSED
+    ((kind, _, _, value),) = sent(session)
+    assert (kind, value[1]) == (GOAWAY, ErrorCode.STREAMS_EXHAUSTED)  # type: ignore[index]
+
+
 def test_a_missing_echo_loses_the_peer() -> None:
     session = server()
     session.start_heartbeat(10.0, 15.0, 0.0, expect_beats=False)

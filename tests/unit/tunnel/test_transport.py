@@ -218,3 +218,13 @@ async def test_a_session_may_take_over_a_connection(make_pair: PairMaker) -> Non
     ours_stream.write_eof()
     await until(their_end.eof.is_set)
     assert not our_end.eof.is_set()
+
+
+async def test_a_session_without_ids_left_closes_its_connection(make_pair: PairMaker) -> None:
+    pair = make_pair()
+    await pair.start()
+    pair.relay.session._next_stream = 0x7FFFFFFE
+    with pytest.raises(PorticoError):
+        pair.relay.open(3, StreamHandler())
+    assert await pair.ends["relay"]
+    assert "used up" in await pair.ends["agent"]
