@@ -17,12 +17,9 @@ class VisitorAuthority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         basic = x509.BasicConstraints(ca=True, path_length=None)
-        self._certificate = (
-            self._builder(self._name, self._key.public_key())
-            .add_extension(basic, critical=True)
-            .sign(self._key, hashes.SHA256())
-        )
-        self.pem = self._certificate.public_bytes(serialization.Encoding.PEM).decode()
+        builder = self._builder(self._name, self._key.public_key()).add_extension(basic, critical=True)
+        certificate = builder.sign(self._key, hashes.SHA256())
+        self.pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def issue(self, name: str = "visitor") -> KeyPair:
         """A visitor's certificate with its key."""

@@ -33,7 +33,7 @@ class ListeningSocket:
         return Upstream(UpstreamScheme.UNIX, path=self.path)
 
     def close(self) -> None:
-        """Stop listening and remove the socket. Servers that were given the socket own its file descriptor no more."""
+        """Stop listening and remove the socket."""
         self.socket.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
@@ -145,16 +145,19 @@ class Listener:
     async def __aiter__(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         """Visitors' connections as asyncio streams, until the listener is closed."""
         loop = asyncio.get_running_loop()
-        accepting = self.socket
-        accepting.setblocking(False)
-        while True:
-            try:
-                connection, _ = await loop.sock_accept(accepting)
-            except (OSError, ValueError):
-                if accepting.fileno() == -1:
-                    return
-                raise
-            yield await asyncio.open_unix_connection(sock=connection)
+        over = asyncio.ensure_future(self.join())
+        # A descriptor of its own: an event loop does not notice when the one that it watches is closed elsewhere.
+        with self.socket.dup() as accepting:
+            accepting.setblocking(False)
+            while not over.done():
+                arrival = asyncio.ensure_future(loop.sock_accept(accepting))
+                try:
+                    await asyncio.wait((arrival, over), return_when=asyncio.FIRST_COMPLETED)
+                    if arrival.done():
+                        yield await asyncio.open_unix_connection(sock=arrival.result()[0])
+                finally:
+                    arrival.cancel()
+        await over
 
     @property
     def closed(self) -> bool:

@@ -45,6 +45,7 @@ class Sessions:
 
     async def open(self, wish: Wish) -> Listener:
         """Bring one listener online. Raises PorticoError."""
+        agent: Agent | None = None
         try:
             agent = await self._agent(wish)
             endpoint = await agent.open(
@@ -53,6 +54,8 @@ class Sessions:
         except BaseException:
             if wish.accepting is not None:
                 wish.accepting.close()
+            if wish.own_session and agent is not None:
+                await agent.close()
             raise
         listener = Listener(self.runtime, endpoint, wish.accepting, self._released)
         self._listeners[listener] = agent

@@ -7,8 +7,8 @@ from portico.model.endpoint import KeyPair
 def test_plain_https_has_every_key_and_all_is_off() -> None:
     opts = BindRequest(kind=BindKind.HTTPS).opts()
     off = {
-        "Compression", "CircuitBreaker", "IPRestriction", "BasicAuth", "OAuth", "OIDC", "WebhookVerification", "MutualTLSCA",
-        "RequestHeaders", "ResponseHeaders", "WebsocketTCPConverter", "UserAgentFilter", "TrafficPolicy",
+        "Compression", "CircuitBreaker", "IPRestriction", "BasicAuth", "OAuth", "OIDC", "WebhookVerification",
+        "MutualTLSCA", "RequestHeaders", "ResponseHeaders", "WebsocketTCPConverter", "UserAgentFilter", "TrafficPolicy",
     }  # fmt: skip
     assert {key for key, value in opts.items() if value is None} == off
     assert {"Domain", "Hostname", "Subdomain", "Auth", "HostHeaderRewrite", "ProxyProto", "URL"} <= set(opts)
