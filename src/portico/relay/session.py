@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from portico.model.errors import EDGE_BUSY, TOO_MANY_ENDPOINTS, UPSTREAM_UNREACHABLE, ErrorCode, PorticoError, all_codes
 from portico.relay import limits, link
@@ -55,7 +56,7 @@ class AgentSession:
         self.binds: dict[str, Bind] = {}
         self.figures = around.figures
         self.mark = around.mark
-        session = Session(client=False, now=loop.time())
+        session = Session(client=False, now=time.monotonic())
         session.finish_before_reset = True
         self.protocol = SessionProtocol(session, self._stream_opened, self._ended, self._happened)
         self._around = around
@@ -67,7 +68,6 @@ class AgentSession:
         self._replaced = False
         self._failures: dict[str, tuple[float, ErrorCode, str]] = {}
         """By bind: when, and what the agent said of its upstream."""
-        self._tasks: set[asyncio.Task[None]] = set()
         self._deadline = loop.call_later(limits.AUTH_SECONDS, self.protocol.abort, "no Auth in time")
         self._requests: dict[int, rpc.Answer] = {
             StreamKind.BIND: partial(self._bind, labelled=False),
@@ -95,7 +95,7 @@ class AgentSession:
     def failure(self, bind: str) -> tuple[ErrorCode, str] | None:
         """What the agent has just said about a failure of the bind's upstream, if anything."""
         at, code, reason = self._failures.get(bind, (0.0, UPSTREAM_UNREACHABLE, ""))
-        return (code, reason) if asyncio.get_running_loop().time() - at < _FAILURE_SECONDS else None
+        return (code, reason) if time.monotonic() - at < _FAILURE_SECONDS else None
 
     # For control.
 
@@ -123,8 +123,13 @@ class AgentSession:
             self.figures.binds -= 1
             bind.close()
             bind.cut()
-        body = {"Id": order.bind, "Message": order.message, "ErrorCode": order.error_code}
-        self._spawn(self._tell(StreamKind.STOP_TUNNEL, body))
+        ended = messages.StopTunnel(id=order.bind, message=order.message, error_code=order.error_code)
+        try:
+            rpc.tell(self.protocol, StreamKind.STOP_TUNNEL, ended.to_json())
+        except PorticoError as error:
+            log.warning(
+                "an agent could not be told of a bind's end", extra={"session": self.id, "reason": error.message}
+            )
 
     async def command(self, name: str, body: Body) -> str:
         """Send Stop, Restart or Update; returns the agent's error, empty on success."""
@@ -138,17 +143,6 @@ class AgentSession:
         except (ProtocolError, PorticoError) as error:
             return error.message
         return messages.ErrorResp.from_json(answer).error
-
-    async def _tell(self, kind: StreamKind, body: rpc.Message) -> None:
-        try:
-            await rpc.request(self.protocol, kind, body, limits.COMMAND_SECONDS)
-        except (TimeoutError, ProtocolError, PorticoError) as error:
-            log.debug("an agent was told in vain", extra={"session": self.id, "reason": str(error)})
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     # Requests of the agent.
 
@@ -270,7 +264,7 @@ class AgentSession:
         failed = messages.UpstreamFailed.from_json(body)
         if failed.id in self.binds:
             code = _VISITOR_CODES.get(failed.code, UPSTREAM_UNREACHABLE)
-            now = asyncio.get_running_loop().time()
+            now = time.monotonic()
             self._failures[failed.id] = now, code, failed.reason[:_REASON_CHARACTERS]
 
     async def _ask(self, question: Question) -> link.Reply:
@@ -308,7 +302,7 @@ class AgentSession:
         if not self._asked:
             self._left()
         heartbeat = self.protocol.session.heartbeat
-        if heartbeat is not None and heartbeat.lost(asyncio.get_running_loop().time()):
+        if heartbeat is not None and heartbeat.lost(time.monotonic()):
             self.figures.heartbeats_missed_total += 1
         self._free()
         if self.lease is not None:

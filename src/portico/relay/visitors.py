@@ -369,5 +369,5 @@ class Passage(StreamHandler):
         self._alone = asyncio.get_running_loop().call_later(ALONE_SECONDS, self.drop)
 
     def drop(self) -> None:
-        """Let go of the stream; the session sends FIN before the RST, which alone wakes no idle stream of Rust SDKs."""
-        self.stream.reset(frames.ErrorCode.CANCELLED)
+        """Let go of the stream, with FIN and RST: RST alone wakes no idle stream of ngrok's Rust SDKs."""
+        self.stream.abandon()
