@@ -117,7 +117,7 @@ class TranslatedEdge:
         await self.ads.publish(remove=keys)
 
     async def _apply(self, table: SniTable, resources: list[Resource], removed: list[Any]) -> None:
-        if table.chains() != self.table.chains():
+        if not table.matches_like(self.table):
             resources = [*resources, https_listener(self.frame, table)]
         self.table = table
         await self.ads.publish(resources, removed)

@@ -1,5 +1,6 @@
 """Filter chains of the https listener: the constant ones, and an endpoint's own."""
 
+import functools
 from typing import Final
 
 from portico.model.edge import EdgeFrame
@@ -23,8 +24,9 @@ _EARLY_BYTES: Final = 4096
 """Envoy demands a figure where the upstream is dialled late: what it may read before. A handshake ends before any."""
 
 
+@functools.lru_cache(maxsize=4)
 def constant_chains(frame: EdgeFrame) -> list[Body]:
-    """The chains of every edge. They never change: a changed chain would drain all its connections."""
+    """The chains of every edge, not to be altered: a chain that changes drains all its connections."""
     return [
         _http_chain(frame, names.EDGE_CHAIN, edge_certificate()),
         _http_chain(frame, names.ON_DEMAND_CHAIN, certificate_of_visitors_name()),

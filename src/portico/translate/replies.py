@@ -19,13 +19,12 @@ def local_replies(domain: str, *, shared: bool) -> Body:
     """`LocalReplyConfig`. On a chain that is not `shared`, a host that it does not know is a misdirected request."""
     rules: list[tuple[Body, ErrorCode]] = [
         (_status(OFFLINE_STATUS), errors.ENDPOINT_OFFLINE),
-        (_status(MISDIRECTED_STATUS), errors.MISDIRECTED),
-        *(_unknown_host(domain) if shared else [(_flags("NR"), errors.MISDIRECTED)]),
+        *(_unknown_host(domain) if shared else []),
+        (_any(_status(MISDIRECTED_STATUS), _flags("NR")), errors.MISDIRECTED),
         (_flags("UO"), errors.STREAM_LIMIT),
         (_flags("UH", "UF", "LH"), errors.TUNNEL_UNAVAILABLE),
-        (_flags("UT", "UMSDR"), errors.UPSTREAM_TIMEOUT),
-        # Envoy answers 408 where the request itself stopped, 504 where the response never began.
-        (_all(_flags("SI"), _status(504)), errors.UPSTREAM_TIMEOUT),
+        # Silence is 408 where the request itself stopped, and 504 where the response never began.
+        (_any(_flags("UT", "UMSDR"), _all(_flags("SI"), _status(504))), errors.UPSTREAM_TIMEOUT),
         (_flags("UPE", "UC", "UR", "LR", "URX"), errors.BAD_GATEWAY_RESPONSE),
     ]
     mappers = [mapper for condition, code in rules for mapper in _mappers(condition, code, status=code.status)]

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Self
 
 from portico.model.edge import EdgeFrame
@@ -21,6 +20,8 @@ class SniTable:
     """host → chain, where it is not what the frame gives to any name."""
     usual: Mapping[str, str] = field(default_factory=dict)
     """host → chain, where it is."""
+    wildcards: frozenset[str] = frozenset()
+    """The wildcards among the special ones."""
 
     def with_endpoint(self, endpoint: Endpoint, frame: EdgeFrame) -> Self:
         """The table with this endpoint (or with its changed settings); itself if nothing changes."""
@@ -29,29 +30,38 @@ class SniTable:
             return self
         host = endpoint.url.host
         usual = chain == _chain_by_frame(host, frame)
-        here, there = (self.usual, self.special) if usual else (self.special, self.usual)
-        if here.get(host) == chain and host not in there:
+        if (self.usual if usual else self.special).get(host) == chain:
             return self
-        here = {**here, host: chain}
-        there = {name: other for name, other in there.items() if name != host} if host in there else there
-        return type(self)(there, here) if usual else type(self)(here, there)
+        rest = self.without(host)
+        if usual:
+            return type(self)(rest.special, {**rest.usual, host: chain}, rest.wildcards)
+        wildcards = rest.wildcards | {host} if is_wildcard(host) else rest.wildcards
+        return type(self)({**rest.special, host: chain}, rest.usual, wildcards)
 
     def without(self, host: str) -> Self:
         """The table without a host; itself if it has none such."""
-        if host not in self.special and host not in self.usual:
-            return self
-        return type(self)(
-            {name: chain for name, chain in self.special.items() if name != host},
-            {name: chain for name, chain in self.usual.items() if name != host},
-        )
+        if host in self.special:
+            return type(self)(_less(self.special, host), self.usual, self.wildcards - {host})
+        if host in self.usual:
+            return type(self)(self.special, _less(self.usual, host), self.wildcards)
+        return self
+
+    def matches_like(self, other: Self) -> bool:
+        """Whether both give the same matcher, so that no listener needs to change. Quick where the frame's rules do."""
+        if self.special is not other.special:
+            return self.chains() == other.chains()
+        return not self.wildcards or self.usual is other.usual or self.chains() == other.chains()
 
     def chains(self) -> Mapping[str, str]:
         """host → chain beyond the frame: the special ones, and the usual ones that a special wildcard would take."""
-        wildcards = frozenset(host for host in self.special if is_wildcard(host))
-        if not wildcards:
-            return MappingProxyType(dict(self.special))
-        covered = {host: chain for host, chain in self.usual.items() if not wildcards.isdisjoint(candidates(host))}
-        return MappingProxyType({**self.special, **covered})
+        if not self.wildcards:
+            return self.special
+        covered = {host: chain for host, chain in self.usual.items() if not self.wildcards.isdisjoint(candidates(host))}
+        return {**self.special, **covered}
+
+
+def _less(chains: Mapping[str, str], host: str) -> dict[str, str]:
+    return {name: chain for name, chain in chains.items() if name != host}
 
 
 def filter_chain_matcher(table: SniTable, frame: EdgeFrame) -> Body:

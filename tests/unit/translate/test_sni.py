@@ -72,4 +72,15 @@ def test_an_endpoint_may_change_its_chain() -> None:
     table = SniTable()
     for settings in (EdgeTls(), None, EdgeTls(minimum=TlsVersion.TLS_1_3), EdgeTls()):
         table = table.with_endpoint(endpoint("a.owned.test", settings), FRAME)
+    assert not table.matches_like(SniTable().with_endpoint(endpoint("a.owned.test", None), FRAME))
     assert table == SniTable({}, {"a.owned.test": names.ON_DEMAND_CHAIN})
+
+
+def test_when_the_listener_must_follow() -> None:
+    table = SniTable().with_endpoint(endpoint("b.owned.test", None), FRAME)
+    assert table.with_endpoint(endpoint("a.owned.test", EdgeTls()), FRAME).matches_like(table)
+    wild = table.with_endpoint(endpoint("*.owned.test", None), FRAME)
+    assert not wild.matches_like(table)
+    assert not wild.with_endpoint(endpoint("a.owned.test", EdgeTls()), FRAME).matches_like(wild)
+    assert wild.with_endpoint(endpoint("a.other.test", EdgeTls()), FRAME).matches_like(wild)
+    assert wild.without("*.owned.test") == table
