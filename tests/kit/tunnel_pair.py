@@ -70,7 +70,7 @@ class Pair:
     async def streams(
         self, kind: int = 3, opener: SessionProtocol | None = None
     ) -> tuple[Stream, Recorder, Stream, Recorder]:
-        """One stream, both ends: the relay's, which opened it, and the agent's."""
+        """One stream, both ends: that of the side that opened it (the relay), then the other."""
         opened: asyncio.Future[Stream] = asyncio.get_running_loop().create_future()
         near, far = Recorder(), Recorder()
 
