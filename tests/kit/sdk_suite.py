@@ -39,6 +39,9 @@ def assert_saw(answer: Answer, **facts: str) -> None:
 class HttpChecks:
     """http and https endpoints."""
 
+    proxied = "http"
+    """Scheme of an upstream that is to get a PROXY header."""
+
     def test_random_name(self, agent: SdkProgram, sdk_edge: RunningEdge, upstreams: Upstreams) -> None:
         listener = agent.forward(at(upstreams.nginx.plain))
         parts = urlsplit(listener.url)
@@ -68,14 +71,14 @@ class HttpChecks:
         assert_saw(curl(listener.url, sdk_edge.ca), proto="HTTP/1.1")
 
     @pytest.mark.parametrize("version", ["1", "2"])
-    def test_proxy_protocol(
-        self, sdk: Sdk, agent: SdkProgram, sdk_edge: RunningEdge, upstreams: Upstreams, version: str
-    ) -> None:
-        sdk.needs("http-proxy-protocol")
-        listener = agent.forward(at(upstreams.nginx.proxied), proxy_proto=version)
+    def test_proxy_protocol(self, agent: SdkProgram, sdk_edge: RunningEdge, upstreams: Upstreams, version: str) -> None:
+        listener = agent.forward(at(upstreams.nginx.proxied, self.proxied), proxy_proto=version)
         assert_saw(curl(listener.url, sdk_edge.ca), proxy="127.0.0.1")
 
-    def test_http2_upstream_without_tls(self, agent: SdkProgram, sdk_edge: RunningEdge, upstreams: Upstreams) -> None:
+    def test_http2_upstream_without_tls(
+        self, sdk: Sdk, agent: SdkProgram, sdk_edge: RunningEdge, upstreams: Upstreams
+    ) -> None:
+        sdk.needs("h2c")
         listener = agent.forward(at(upstreams.nginx.h2c), app_protocol="http2")
         for flag in ("--http1.1", "--http2"):
             assert_saw(curl(listener.url, sdk_edge.ca, flag), proto="HTTP/2.0")
@@ -159,11 +162,14 @@ class HttpChecks:
 class TlsChecks:
     """tls endpoints."""
 
+    pass_through = "tls"
+    """Scheme of an upstream that ends the visitors' TLS itself."""
+
     def test_pass_through_keeps_alpn_and_certificate(
         self, agent: SdkProgram, sdk_edge: RunningEdge, upstreams: Upstreams
     ) -> None:
         name = "upstream.localhost"
-        listener = agent.forward(at(upstreams.nginx.tls, "tls"), proto="tls", domain=name)
+        listener = agent.forward(at(upstreams.nginx.tls, self.pass_through), proto="tls", domain=name)
         assert listener.url == f"tls://{name}:{sdk_edge.https_port}"
         answer = curl(listener.url, upstreams.authority.ca)
         assert answer.version == "2"
@@ -174,7 +180,7 @@ class TlsChecks:
     def test_pass_through_with_proxy_protocol(
         self, agent: SdkProgram, sdk_edge: RunningEdge, upstreams: Upstreams, version: str
     ) -> None:
-        upstream, name = at(upstreams.nginx.proxied_tls, "tls"), "upstream.localhost"
+        upstream, name = at(upstreams.nginx.proxied_tls, self.pass_through), "upstream.localhost"
         listener = agent.forward(upstream, proto="tls", domain=name, proxy_proto=version)
         assert_saw(curl(listener.url, upstreams.authority.ca), proxy="127.0.0.1", sni=name)
         listener.close()

@@ -13,7 +13,8 @@ LACKS = {
     "labelled": "version 2 has no labelled tunnels",
     "host-header": "version 2 has no option for it",
     "modules": "version 2 has none of the older modules",
-    "half-close": "it closes both directions at the first end (`internal/legacy`)",
+    "half-close": "it closes both directions at the first end (`join` in its forwarder.go)",
+    "h2c": "it speaks HTTP/1.1 to upstreams without TLS, whatever protocol is asked for",
 }
 
 
@@ -23,4 +24,7 @@ def sdk() -> Sdk:
 
 
 class TestGo(SdkSuite):
-    """All of it."""
+    """All of it. Only `tcp://` upstreams get the bytes as they came, PROXY header included."""
+
+    pass_through = "tcp"
+    proxied = "tcp"

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 @pytest.fixture(scope="module")
 def sdk() -> Sdk:
-    return Sdk("Rust", (str(sdk_builds.rust() / "agent"),), {"labelled": "not driven: the crate is deprecating them"})
+    return Sdk("Rust", (str(sdk_builds.rust() / "agent"),))
 
 
 class TestRust(SdkSuite):

@@ -33,10 +33,33 @@ type options struct {
 var (
 	mutex     sync.Mutex
 	commands  = []string{}
+	agent     ngrok.Agent
 	forwarded []ngrok.EndpointForwarder
 )
 
+// connect begins the session. The SDK itself tries again for ever where the edge refuses it, and tells why in an event.
 func connect(target map[string]string) (ngrok.Agent, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var connected bool
+	agent, err := newAgent(target, func(event ngrok.Event) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		switch happened := event.(type) {
+		case *ngrok.EventAgentConnectSucceeded:
+			connected = true
+		case *ngrok.EventAgentDisconnected:
+			if !connected && happened.Error != nil {
+				cancel()
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return agent, agent.Connect(ctx)
+}
+
+func newAgent(target map[string]string, events ngrok.EventHandler) (ngrok.Agent, error) {
 	pem, err := os.ReadFile(target["ca"])
 	if err != nil {
 		return nil, err
@@ -50,6 +73,8 @@ func connect(target map[string]string) (ngrok.Agent, error) {
 		ngrok.WithAuthtoken(target["authtoken"]),
 		ngrok.WithAgentConnectURL(target["server"]),
 		ngrok.WithAgentConnectCAs(roots),
+		ngrok.WithAutoConnect(false),
+		ngrok.WithEventHandler(events),
 		ngrok.WithRPCHandler(func(_ context.Context, _ ngrok.AgentSession, request rpc.Request) ([]byte, error) {
 			mutex.Lock()
 			defer mutex.Unlock()
@@ -75,7 +100,7 @@ func url(wanted options) string {
 	return "https://" + wanted.Domain
 }
 
-func forward(agent ngrok.Agent, wanted options) (any, error) {
+func forward(wanted options) (any, error) {
 	upstream := []ngrok.UpstreamOption{}
 	if wanted.AppProtocol != "" {
 		upstream = append(upstream, ngrok.WithUpstreamProtocol(wanted.AppProtocol))
@@ -105,7 +130,7 @@ func forward(agent ngrok.Agent, wanted options) (any, error) {
 	return []any{len(forwarded) - 1, made.URL().String()}, nil
 }
 
-func obey(agent ngrok.Agent, line []byte) (any, error) {
+func obey(target map[string]string, line []byte) (any, error) {
 	var command []json.RawMessage
 	var verb string
 	if err := json.Unmarshal(line, &command); err != nil {
@@ -120,7 +145,14 @@ func obey(agent ngrok.Agent, line []byte) (any, error) {
 		if err := json.Unmarshal(command[1], &wanted); err != nil {
 			return nil, err
 		}
-		return forward(agent, wanted)
+		if agent == nil {
+			made, err := connect(target)
+			if err != nil {
+				return nil, err
+			}
+			agent = made
+		}
+		return forward(wanted)
 	case "close":
 		var number int
 		if err := json.Unmarshal(command[1], &number); err != nil {
@@ -140,14 +172,10 @@ func main() {
 	if err := json.Unmarshal([]byte(os.Args[1]), &target); err != nil {
 		panic(err)
 	}
-	agent, err := connect(target)
-	if err != nil {
-		panic(err)
-	}
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
 		answer := map[string]any{}
-		if result, err := obey(agent, lines.Bytes()); err != nil {
+		if result, err := obey(target, lines.Bytes()); err != nil {
 			var known ngrok.Error
 			answer["error"], answer["code"] = err.Error(), ""
 			if errors.As(err, &known) {

@@ -2,6 +2,8 @@
 
 use std::{
     error::Error,
+    future::Future,
+    pin::Pin,
     sync::{Arc, Mutex},
 };
 
@@ -11,11 +13,12 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use url::Url;
 
 type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
+type Closing<'a> = Pin<Box<dyn Future<Output = Fallible<()>> + Send + 'a>>;
 
 /// A listener of any kind; dropping it ends it.
 trait Listener: Send {
     fn url(&self) -> String;
-    fn close(&mut self) -> std::pin::Pin<Box<dyn std::future::Future<Output = Fallible<()>> + Send + '_>>;
+    fn close(&mut self) -> Closing<'_>;
 }
 
 impl<T: TunnelCloser + EndpointInfo + Send> Listener for T {
@@ -23,8 +26,21 @@ impl<T: TunnelCloser + EndpointInfo + Send> Listener for T {
         EndpointInfo::url(self).to_string()
     }
 
-    fn close(&mut self) -> std::pin::Pin<Box<dyn std::future::Future<Output = Fallible<()>> + Send + '_>> {
+    fn close(&mut self) -> Closing<'_> {
         Box::pin(async move { Ok(TunnelCloser::close(self).await?) })
+    }
+}
+
+/// A labelled tunnel has no URL of its own.
+struct Labelled<T>(T);
+
+impl<T: TunnelCloser + Send> Listener for Labelled<T> {
+    fn url(&self) -> String {
+        String::new()
+    }
+
+    fn close(&mut self) -> Closing<'_> {
+        Box::pin(async move { Ok(TunnelCloser::close(&mut self.0).await?) })
     }
 }
 
@@ -67,7 +83,9 @@ async fn http(session: &Session, options: &Value, to: Url) -> Fallible<Box<dyn L
     if let Some(host) = text(options, "host_header") {
         builder.request_header("host", host);
     }
-    if let Some((user, password)) = text(options, "basic_auth").and_then(|pair| pair.split_once(':')) {
+    if let Some((user, password)) =
+        text(options, "basic_auth").and_then(|pair| pair.split_once(':'))
+    {
         builder.basic_auth(user, password);
     }
     if let Some(authorities) = text(options, "mutual_tls_cas") {
@@ -101,6 +119,14 @@ async fn tcp(session: &Session, options: &Value, to: Url) -> Fallible<Box<dyn Li
         builder.remote_addr(address);
     }
     Ok(Box::new(builder.listen_and_forward(to).await?))
+}
+
+async fn labelled(session: &Session, options: &Value, to: Url) -> Fallible<Box<dyn Listener>> {
+    let mut builder = session.labeled_tunnel();
+    for (name, value) in options["labels"].as_object().into_iter().flatten() {
+        builder.label(name, value.as_str().unwrap_or_default());
+    }
+    Ok(Box::new(Labelled(builder.listen_and_forward(to).await?)))
 }
 
 struct Program {
@@ -146,6 +172,7 @@ impl Program {
         let to = Url::parse(text(options, "to").unwrap_or_default())?;
         let listener = match text(options, "proto") {
             Some("tcp") => tcp(session, options, to).await?,
+            Some("labeled") => labelled(session, options, to).await?,
             Some("tls") => tls(session, options, to).await?,
             _ => http(session, options, to).await?,
         };
@@ -171,15 +198,24 @@ impl Program {
 
 /// The code that the crate's errors tell.
 fn code(error: &(dyn Error + Send + Sync + 'static)) -> String {
-    let session = error.downcast_ref::<ngrok::session::ConnectError>().and_then(|known| known.error_code());
-    let request = error.downcast_ref::<ngrok::session::RpcError>().and_then(|known| known.error_code());
+    let session = error
+        .downcast_ref::<ngrok::session::ConnectError>()
+        .and_then(|known| known.error_code());
+    let request = error
+        .downcast_ref::<ngrok::session::RpcError>()
+        .and_then(|known| known.error_code());
     session.or(request).unwrap_or_default().to_string()
 }
 
 #[tokio::main]
 async fn main() -> Fallible<()> {
     let target = serde_json::from_str(&std::env::args().nth(1).ok_or("no target")?)?;
-    let mut program = Program { target, session: None, listeners: Vec::new(), commands: Arc::default() };
+    let mut program = Program {
+        target,
+        session: None,
+        listeners: Vec::new(),
+        commands: Arc::default(),
+    };
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = lines.next_line().await? {
         let answer = match program.obey(&line).await {
