@@ -174,6 +174,27 @@ async def test_07_a_rust_session_gets_no_more_streams_than_it_bears(relay: Relay
         writer.close()
 
 
+async def test_07_the_sdk_keeps_its_session_when_more_visitors_come_than_it_bears(
+    relay: RelayProcess, sdk: SdkAgent
+) -> None:
+    async with HttpUpstream() as upstream:
+        await sdk.forward(f"tcp://{upstream.address}", proto="tcp")
+        bind = await relay.control.wait_for(link.Bind)
+        visitors = [await asyncio.open_unix_connection(bind.address) for _ in range(530)]
+        turned_away = [asyncio.create_task(reader.read()) for reader, _ in visitors]
+        async with asyncio.timeout(60):
+            while sum(task.done() for task in turned_away) < 530 - limits.RUST_STREAMS:
+                await asyncio.sleep(0.01)
+        for task, (_, writer) in zip(turned_away, visitors, strict=True):
+            task.cancel()
+            writer.close()
+        async with asyncio.timeout(60):
+            while (await relay.control.figures())["streams"] > 0:
+                await asyncio.sleep(0.05)
+        assert (await get(bind.address)).startswith(b"HTTP/1.1 200")
+        assert relay.control.all(link.SessionEnded) == []
+
+
 async def test_08_a_visitor_who_left_is_told_with_fin_and_then_rst(relay: RelayProcess) -> None:
     agent = await relay.agent()
     bind = await bound(relay, agent, http=1)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from portico.model.errors import ErrorCode
 from portico.relay.link import BindLease
 from portico.relay.visitors import Carrier, Visitor
 
@@ -40,6 +41,9 @@ class Bind:
         self.path = path
         self.lease: BindLease | None = None
         self.visitors: set[Visitor] = set()
+        self.failure: tuple[ErrorCode, str] | None = None
+        """What the agent said last of a failure of the upstream."""
+        self.failed_at = 0.0
         self._server: asyncio.Server | None = None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:

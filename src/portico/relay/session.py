@@ -66,8 +66,6 @@ class AgentSession:
         self._binding = 0
         self._moved = 0
         self._replaced = False
-        self._failures: dict[str, tuple[float, ErrorCode, str]] = {}
-        """By bind: when, and what the agent said of its upstream."""
         self._deadline = loop.call_later(limits.AUTH_SECONDS, self.protocol.abort, "no Auth in time")
         self._requests: dict[int, rpc.Answer] = {
             StreamKind.BIND: partial(self._bind, labelled=False),
@@ -94,8 +92,10 @@ class AgentSession:
 
     def failure(self, bind: str) -> tuple[ErrorCode, str] | None:
         """What the agent has just said about a failure of the bind's upstream, if anything."""
-        at, code, reason = self._failures.get(bind, (0.0, UPSTREAM_UNREACHABLE, ""))
-        return (code, reason) if time.monotonic() - at < _FAILURE_SECONDS else None
+        served = self.binds.get(bind)
+        if served is None or time.monotonic() - served.failed_at > _FAILURE_SECONDS:
+            return None
+        return served.failure
 
     # For control.
 
@@ -262,10 +262,11 @@ class AgentSession:
 
     async def _upstream_failed(self, body: Body) -> None:
         failed = messages.UpstreamFailed.from_json(body)
-        if failed.id in self.binds:
+        bind = self.binds.get(failed.id)
+        if bind is not None:
             code = _VISITOR_CODES.get(failed.code, UPSTREAM_UNREACHABLE)
-            now = time.monotonic()
-            self._failures[failed.id] = now, code, failed.reason[:_REASON_CHARACTERS]
+            bind.failure = code, failed.reason[:_REASON_CHARACTERS]
+            bind.failed_at = time.monotonic()
 
     async def _ask(self, question: Question) -> link.Reply:
         """Control's answer; where there is none, an error for the agent to try again (an RST would hang Rust SDKs)."""
