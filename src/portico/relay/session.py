@@ -127,9 +127,7 @@ class AgentSession:
         try:
             rpc.tell(self.protocol, StreamKind.STOP_TUNNEL, ended.to_json())
         except PorticoError as error:
-            log.warning(
-                "an agent could not be told of a bind's end", extra={"session": self.id, "reason": error.message}
-            )
+            log.warning("a bind's end could not be told", extra={"session": self.id, "reason": error.message})
 
     async def command(self, name: str, body: Body) -> str:
         """Send Stop, Restart or Update; returns the agent's error, empty on success."""
@@ -138,11 +136,11 @@ class AgentSession:
             return f"agents know no command {name!r}"
         try:
             answer = await rpc.request(self.protocol, kind, body, limits.COMMAND_SECONDS)
+            return messages.ErrorResp.from_json(answer).error
         except TimeoutError:
             return "The agent gave no answer."
         except (ProtocolError, PorticoError) as error:
             return error.message
-        return messages.ErrorResp.from_json(answer).error
 
     # Requests of the agent.
 
