@@ -1,19 +1,23 @@
 """`portico edge`: reads the settings and hands them to the supervisor."""
 
+import importlib.util
+from typing import Final
+
 import click
 
 from portico.model.errors import EDGE_EXTRA_MISSING, PorticoError
 
+_EXTRA: Final = ("alembic", "envoy", "fastapi", "grpc", "prometheus_client", "sqlalchemy")
+"""The packages of `portico[edge]` by their import names; control imports most of them long after the start."""
+
 
 def _installed_edge() -> click.Command:
     """The command with one flag a setting. Raises PorticoError(EDGE_EXTRA_MISSING)."""
-    try:
-        from portico.edge.settings_sources import load_settings, settings_options
-        from portico.edge.supervisor import run
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "portico":
-            raise
-        raise PorticoError(EDGE_EXTRA_MISSING, f"the edge needs {error.name}, which is not installed") from None
+    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise PorticoError(EDGE_EXTRA_MISSING, f"the edge needs {', '.join(missing)}, not installed here")
+    from portico.edge.settings_sources import load_settings, settings_options
+    from portico.edge.supervisor import run
 
     @click.command("edge", no_args_is_help=False)
     @settings_options()

@@ -26,7 +26,7 @@ def report(error: BaseException) -> int:
         case click.exceptions.Exit():
             status = error.exit_code
         case SystemExit():
-            status = error.code if isinstance(error.code, int) else FAILED
+            status = error.code if isinstance(error.code, int) else FAILED if error.code else 0
         case click.Abort() | KeyboardInterrupt():
             _say("stopped")
         case click.UsageError():

@@ -3,6 +3,7 @@
 import json
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
@@ -59,7 +60,7 @@ def _fetched(url: str) -> str:
     try:
         with urllib.request.urlopen(url, timeout=_SECONDS_TO_FETCH) as answer:  # noqa: S310
             body: bytes = answer.read(_LARGEST + 1)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise PorticoError(
             CONFIG_MISSING, f"{url} cannot be fetched: {reason}", fix="Check the address of the traffic policy."

@@ -96,7 +96,7 @@ def _quoted(value: str) -> str:
         with contextlib.suppress(yaml.YAMLError, ValueError):
             if yaml.safe_load(value) == value:
                 return value
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def write_private(path: Path, text: str) -> None:

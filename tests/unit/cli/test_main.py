@@ -1,0 +1,128 @@
+"""The program as a process: quick to start, never a traceback, exit statuses."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from portico.cli import failures
+from portico.cli.main import portico, run
+from portico.model.errors import CONNECT_FAILED, OPTION_INVALID, PorticoError
+from portico.version import __version__
+
+
+def program(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PORTICO_", "NGROK_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "portico.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        env={**kept, **environment},
+        check=False,
+    )
+
+
+def test_version() -> None:
+    assert program("version").stdout == f"portico version {__version__}\n"
+    assert program("--version").stdout == f"portico version {__version__}\n"
+    assert json.loads(program("version", "--json").stdout) == {"version": __version__}
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["--help"], ["completion", "bash"], ["nonsense"]])
+def test_small_commands_load_no_large_library(arguments: list[str]) -> None:
+    code = f"""
+import sys
+from portico.cli.main import run
+run({arguments})
+print([name for name in ("pydantic", "rich", "yaml", "asyncio", "ssl", "cryptography", "structlog", "starlette", "grpc")
+       if name in sys.modules], file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_only_the_agents_libraries_for_the_agent() -> None:
+    code = """
+import sys
+from portico.cli.main import run
+run(["http", "80", "--authtoken", "t", "--connect-url", "127.0.0.1:1", "--log", "false"])
+print([name for name in ("fastapi", "grpc", "sqlalchemy", "alembic", "google.protobuf", "portico.edge", "rich", "httpx")
+       if name in sys.modules], file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: str) -> None:
+    assert "_PORTICO_COMPLETE" in program("completion", shell).stdout
+    assert program("completion", SHELL=f"/bin/{shell}").stdout == program("completion", shell).stdout
+
+
+def test_completion_of_commands_and_flags() -> None:
+    def completed(words: str) -> list[str]:
+        count = str(len(words.split(" ")) - 1)
+        done = program(_PORTICO_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=count)
+        return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+    assert completed("portico t") == ["tls", "tcp"]
+    assert "--traffic-policy-file" in completed("portico http --tra")
+    assert completed("portico config up") == ["upgrade"]
+    assert completed("portico --v") == ["--version"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (PorticoError(CONNECT_FAILED, "gone"), 1, "error: gone (PORTICO_20064)\n  Check"),
+        (PorticoError(OPTION_INVALID, "one\ntwo"), 2, "error: invalid option (PORTICO_20067)\n  one\n  two\n"),
+        (KeyboardInterrupt(), 1, "error: stopped\n"),
+        (click.Abort(), 1, "error: stopped\n"),
+        (BrokenPipeError(), 1, ""),
+        (SystemExit(3), 3, ""),
+        (SystemExit(None), 0, ""),
+        (click.ClickException("Bad."), 1, "error: bad (PORTICO_20067)\n"),
+        (click.UsageError("Wrong."), 2, "error: wrong (PORTICO_20067)\n  See `portico --help`."),
+    ],
+)
+def test_every_error_has_its_words_and_status(
+    error: BaseException, status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert failures.report(error) == status
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_a_fault_of_ours_is_one_line_and_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr(portico, "invoke", broken)
+    assert run(["version"]) == 1
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert "ZeroDivisionError" in said
+    [file] = tmp_path.iterdir()
+    assert "Traceback" in file.read_text()
+    assert file.name in said
+
+
+def test_the_edge_says_when_it_is_not_installed() -> None:
+    code = """
+import sys
+sys.modules["grpc"] = None
+from portico.cli.main import run
+sys.exit(run(["edge", "--help"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: the edge needs grpc, not installed here (PORTICO_20045)\n  Run `pip install 'portico[edge]'`.\n"
+    )
