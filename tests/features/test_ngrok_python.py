@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kit.sdk_commands import CommandChecks
 from kit.sdk_program import Sdk
 from kit.sdk_suite import SdkSuite
 
@@ -18,3 +19,7 @@ def sdk() -> Sdk:
 
 class TestPython(SdkSuite):
     """All of it."""
+
+
+class TestPythonCommands(CommandChecks):
+    """What the edge asks of it."""

@@ -3,6 +3,7 @@
 import pytest
 
 from kit import sdk_builds
+from kit.sdk_commands import CommandChecks
 from kit.sdk_program import Sdk
 from kit.sdk_suite import SdkSuite
 
@@ -14,6 +15,7 @@ LACKS = {
     "host-header": "version 2 has no option for it",
     "modules": "version 2 has none of the older modules",
     "half-close": "it closes both directions at the first end (`join` in its forwarder.go)",
+    "unbind-after-stop": "it does not answer to an endpoint's end",
     "h2c": "it speaks HTTP/1.1 to upstreams without TLS, whatever protocol is asked for",
 }
 
@@ -28,3 +30,9 @@ class TestGo(SdkSuite):
 
     pass_through = "tcp"
     proxied = "tcp"
+
+
+class TestGoCommands(CommandChecks):
+    """What the edge asks of it."""
+
+    update = "update"

@@ -3,6 +3,7 @@
 import pytest
 
 from kit import sdk_builds
+from kit.sdk_commands import CommandChecks
 from kit.sdk_program import Sdk
 from kit.sdk_suite import SdkSuite
 
@@ -16,3 +17,7 @@ def sdk() -> Sdk:
 
 class TestJavaScript(SdkSuite):
     """All of it."""
+
+
+class TestJavaScriptCommands(CommandChecks):
+    """What the edge asks of it."""

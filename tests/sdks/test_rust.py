@@ -3,6 +3,7 @@
 import pytest
 
 from kit import sdk_builds
+from kit.sdk_commands import CommandChecks
 from kit.sdk_program import Sdk
 from kit.sdk_suite import SdkSuite
 
@@ -16,3 +17,9 @@ def sdk() -> Sdk:
 
 class TestRust(SdkSuite):
     """All of it."""
+
+
+class TestRustCommands(CommandChecks):
+    """What the edge asks of it."""
+
+    update = "update"
