@@ -76,7 +76,7 @@ async def test_an_upstream_that_is_down_gives_the_502_page_through_envoy(rig: Ri
     bind = await rig.bind(f"http://127.0.0.1:{free_port()}")
     port = free_port()
     async with front.envoy(rig.directory, front.http_front(port, bind.address)), httpx.AsyncClient() as visitor:
-        answer = await visitor.post(f"http://127.0.0.1:{port}/", content=b"x" * 100_000)
+        answer = await visitor.post(f"http://127.0.0.1:{port}/", content=b"x" * 8_000_000)
         assert answer.status_code == 502
         assert answer.headers["x-test-mark"] == "8012"
         assert "could not reach the upstream" in answer.text
