@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -113,3 +114,15 @@ async def test_optional_certificates(edge: TranslatedEdge) -> None:
         await edge.get("maybe.edge.test", tls=edge.visitor(stranger))
     assert (await edge.get("asked.edge.test")).status == 200
     assert (await edge.get("asked.edge.test", tls=edge.visitor(stranger))).status == 200
+
+
+async def test_http2_is_held_to_the_same(edge: TranslatedEdge) -> None:
+    transport = httpx.AsyncHTTPTransport(verify=edge.visitor(), http2=True)
+    async with httpx.AsyncClient(transport=transport) as visitor:
+        for host, status in {"public.edge.test": 200, "strict.edge.test": 421, "STRICT.Owned.test": 421}.items():
+            answer = await visitor.get(
+                f"https://127.0.0.1:{edge.https}/",
+                headers={"host": host, "x-edge-class": f"https://{host}"},
+                extensions={"sni_hostname": "public.edge.test"},
+            )
+            assert (answer.status_code, answer.http_version) == (status, "HTTP/2")

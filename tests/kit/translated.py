@@ -112,7 +112,7 @@ class TranslatedEdge:
 
     async def remove(self, endpoint: Endpoint) -> None:
         """Remove as an edge does: first the matcher, then the resources in reverse."""
-        await self._apply(self.table.without(endpoint.url.host), [], [])
+        await self._apply(self.table.without(endpoint.url), [], [])
         keys = [resource.key for resource in reversed(endpoint_resources(endpoint, self.frame))]
         await self.ads.publish(remove=keys)
 
@@ -161,7 +161,7 @@ class TranslatedEdge:
         return await _get(reader, writer, host, path, headers or {})
 
     async def raw(self, server_name: str | None, data: bytes) -> bytes:
-        """All that comes back for `data`, on TLS or (without a server name) on the http port, until it ends or pauses."""
+        """What comes back for `data`, on TLS or (without a server name) plainly, until it ends or pauses."""
         if server_name is None:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.http)
         else:
@@ -245,7 +245,9 @@ async def translated_edge(domain: str = "edge.test", **changes: Any) -> AsyncIte
             **changes,
         )
         edge = TranslatedEdge(rig.run_dir, frame, rig.ads, authority, wanted=wanted)
-        pair = secret_resource(EDGE_CERTIFICATE, authority.issue(domain, f"*.{domain}", f"connect.{domain}", "localhost"))
+        pair = secret_resource(
+            EDGE_CERTIFICATE, authority.issue(domain, f"*.{domain}", f"connect.{domain}", "localhost")
+        )
         await rig.ads.publish([pair, *frame_resources(frame), *listener_resources(frame, edge.table)], timeout=60)
         try:
             yield edge

@@ -80,8 +80,8 @@ class Publisher:
             self._published[url] = keys
             table = self._table.with_endpoint(endpoint, self._frame)
         else:
-            table = self._table.without(url.host)
-        if table is not self._table and table.chains() != self._table.chains():
+            table = self._table.without(url)
+        if not table.matches_like(self._table):
             changed = [*changed, https_listener(self._frame, table)]
         self._table = table
         return changed, removed

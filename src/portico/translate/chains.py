@@ -20,6 +20,9 @@ from portico.translate.tls import (
 from portico.translate.typed import Body, extension
 
 _AUTOMATIC: Final = EdgeTls()
+TLS_SCHEMES: Final = (Scheme.HTTPS, Scheme.TLS)
+"""What visitors reach by SNI."""
+
 _EARLY_BYTES: Final = 4096
 """Envoy demands a figure where the upstream is dialled late: what it may read before. A handshake ends before any."""
 
@@ -44,7 +47,7 @@ def constant_chains(frame: EdgeFrame) -> list[Body]:
 
 def chain_of(endpoint: Endpoint, frame: EdgeFrame) -> str | None:
     """Name of the chain that an endpoint's visitors must enter by; None for schemes that know no SNI."""
-    if endpoint.url.scheme not in (Scheme.HTTPS, Scheme.TLS):
+    if endpoint.url.scheme not in TLS_SCHEMES:
         return None
     if _needs_own(endpoint):
         return names.own_name(endpoint)
@@ -108,7 +111,7 @@ def tcp_proxy(stat_prefix: str, cluster: str, *, after_handshake: bool = False) 
 
 def _needs_own(endpoint: Endpoint) -> bool:
     """Rules of its own; a wildcard that is not HTTP (`sni_cluster` is exact) or that has its own certificate."""
-    if endpoint.url.scheme not in (Scheme.HTTPS, Scheme.TLS):
+    if endpoint.url.scheme not in TLS_SCHEMES:
         return False
     if endpoint.tls is not None and not endpoint.tls.is_default:
         return True

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from portico.model.edge import EdgeFrame
-from portico.model.endpoint import Endpoint
+from portico.model.endpoint import Endpoint, EndpointUrl
 from portico.model.names import candidates, is_wildcard
 from portico.translate import names
-from portico.translate.chains import certificate_chain, chain_of
+from portico.translate.chains import TLS_SCHEMES, certificate_chain, chain_of
 from portico.translate.typed import Body, extension, typed
 
 
@@ -32,14 +32,17 @@ class SniTable:
         usual = chain == _chain_by_frame(host, frame)
         if (self.usual if usual else self.special).get(host) == chain:
             return self
-        rest = self.without(host)
+        rest = self._without(host)
         if usual:
             return type(self)(rest.special, {**rest.usual, host: chain}, rest.wildcards)
         wildcards = rest.wildcards | {host} if is_wildcard(host) else rest.wildcards
         return type(self)({**rest.special, host: chain}, rest.usual, wildcards)
 
-    def without(self, host: str) -> Self:
-        """The table without a host; itself if it has none such."""
+    def without(self, url: EndpointUrl) -> Self:
+        """The table without an endpoint; itself if that is not in it: an http one may share its host with an https one."""
+        return self._without(url.host) if url.scheme in TLS_SCHEMES else self
+
+    def _without(self, host: str) -> Self:
         if host in self.special:
             return type(self)(_less(self.special, host), self.usual, self.wildcards - {host})
         if host in self.usual:
@@ -47,7 +50,7 @@ class SniTable:
         return self
 
     def matches_like(self, other: Self) -> bool:
-        """Whether both give the same matcher, so that no listener needs to change. Quick where the frame's rules do."""
+        """Whether both give the same matcher, so that no listener needs to change."""
         if self.special is not other.special:
             return self.chains() == other.chains()
         return not self.wildcards or self.usual is other.usual or self.chains() == other.chains()

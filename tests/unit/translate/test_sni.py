@@ -42,7 +42,7 @@ def test_each_name_enters_by_the_chain_of_its_most_specific_endpoint(
     for host in passing:
         table = table.with_endpoint(endpoint(host, None), FRAME)
     for host in passing:
-        table = table.without(host)
+        table = table.without(EndpointUrl(Scheme.TLS, host, 443))
     for host, settings in wanted.items():
         table = table.with_endpoint(endpoint(host, settings), FRAME)
     server_name = ".".join(labels)
@@ -64,7 +64,8 @@ def test_what_changes_nothing_is_the_same_table() -> None:
     table = SniTable().with_endpoint(usual, FRAME).with_endpoint(special, FRAME)
     assert table.with_endpoint(usual, FRAME) is table
     assert table.with_endpoint(special, FRAME) is table
-    assert table.without("c.owned.test") is table
+    assert table.without(EndpointUrl.parse("tls://c.owned.test")) is table
+    assert table.without(EndpointUrl.parse("http://b.owned.test")) is table
     assert table.chains() == {"b.owned.test": names.PASS_THROUGH_CHAIN}
 
 
@@ -83,4 +84,4 @@ def test_when_the_listener_must_follow() -> None:
     assert not wild.matches_like(table)
     assert not wild.with_endpoint(endpoint("a.owned.test", EdgeTls()), FRAME).matches_like(wild)
     assert wild.with_endpoint(endpoint("a.other.test", EdgeTls()), FRAME).matches_like(wild)
-    assert wild.without("*.owned.test") == table
+    assert wild.without(EndpointUrl.parse("tls://*.owned.test")) == table
