@@ -1,4 +1,4 @@
-"""Starting an edge: the files it makes, its admin answers, and one clear line for each thing that prevents the start."""
+"""Starting an edge: the files that it makes, its admin answers, and one clear line for what prevents the start."""
 
 import json
 import os
