@@ -9,12 +9,14 @@ from portico.agent.bind import BindKind, BindRequest
 from portico.agent.dial import Dialer, UpstreamTls
 from portico.agent.forwarder import Forwarder
 from portico.agent.http_observer import HttpObserver
-from portico.agent.inspector import Inspector
+from portico.agent.inspector import CapturedRequest, Inspector
 from portico.agent.metrics import ConnectionFigures, ConnectionMeter
+from portico.agent.replay import replay
 from portico.agent.session import AgentSession, Bind, Command, SessionStatus
 from portico.agent.settings import AgentTls, SessionSettings
 from portico.agent.tls_end import server_context
 from portico.agent.upstream import Upstream, UpstreamScheme
+from portico.model.errors import NOT_SERVED, PorticoError
 from portico.tunnel.messages import ProxyHeader
 
 if TYPE_CHECKING:
@@ -28,14 +30,21 @@ _PLAIN_TLS = UpstreamTls()
 class AgentEndpoint:
     """An endpoint that an agent serves."""
 
-    def __init__(self, agent: "Agent", bind: Bind, forwarder: Forwarder, meter: ConnectionMeter, name: str) -> None:
+    def __init__(
+        self,
+        agent: "Agent",
+        bind: Bind,
+        forwarder: Forwarder,
+        meters: tuple[ConnectionMeter, ConnectionMeter],
+        name: str,
+    ) -> None:
         self.name = name
         self.upstream = forwarder.dialer.upstream
         self.inspected = forwarder.observe is not None
         self._agent = agent
         self._bind = bind
         self._forwarder = forwarder
-        self._meter = meter
+        self._meter, self._http_meter = meters
 
     @property
     def id(self) -> str:
@@ -77,10 +86,22 @@ class AgentEndpoint:
         """Its connections."""
         return self._meter.figures()
 
+    @property
+    def http_figures(self) -> ConnectionFigures:
+        """Its HTTP requests, where they are inspected."""
+        return self._http_meter.figures()
+
     def forward_to(self, upstream: Upstream, tls: UpstreamTls = _PLAIN_TLS) -> None:
         """Send new visitors to `upstream` from now on. Raises PorticoError."""
         self._forwarder.dialer = self._agent.dialer(upstream, tls, self.request)
         self.upstream = upstream
+
+    async def replay(self, captured: CapturedRequest) -> None:
+        """Send a captured request to the upstream again. Raises DialError, and PorticoError for one kept in part."""
+        inspector = self._agent.inspector
+        if inspector is None or captured.request.truncated:
+            raise PorticoError(NOT_SERVED, "the request was too long to be kept whole, so it cannot be replayed")
+        await replay(captured, self._forwarder.dialer, inspector, self.request.proxy_protocol)
 
     async def close(self) -> None:
         """Take it offline; visits in progress are cut."""
@@ -143,7 +164,7 @@ class Agent:
         inspect: bool = True,
     ) -> AgentEndpoint:
         """Bring an endpoint online. Raises PorticoError."""
-        meter = ConnectionMeter()
+        meter, http_meter = ConnectionMeter(), ConnectionMeter()
         forwarder = Forwarder(
             self.dialer(upstream, upstream_tls, request),
             (meter, self._meter),
@@ -153,9 +174,9 @@ class Agent:
         )
         known_as = name or request.name or f"endpoint-{len(self.endpoints) + 1}"
         if inspect and self.inspector is not None and request.kind.is_http and request.app_protocol != "http2":
-            forwarder.observe = self._observer(self.inspector, known_as)
+            forwarder.observe = self._observer(self.inspector, known_as, http_meter)
         bind = await self.session.bind(request, forwarder.serve)
-        endpoint = AgentEndpoint(self, bind, forwarder, meter, known_as)
+        endpoint = AgentEndpoint(self, bind, forwarder, (meter, http_meter), known_as)
         self.endpoints.append(endpoint)
         bind.closed.add_done_callback(lambda _: self._forget(endpoint))
         return endpoint
@@ -195,5 +216,5 @@ class Agent:
             self.endpoints.remove(endpoint)
 
     @staticmethod
-    def _observer(inspector: Inspector, name: str) -> Callable[[ProxyHeader], HttpObserver]:
-        return lambda header: HttpObserver(inspector, name, header.client_addr)
+    def _observer(inspector: Inspector, name: str, meter: ConnectionMeter) -> Callable[[ProxyHeader], HttpObserver]:
+        return lambda header: HttpObserver(inspector, name, header.client_addr, meter)

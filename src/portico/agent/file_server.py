@@ -9,17 +9,14 @@ import os
 import socket
 import stat
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
-from uvicorn import Config
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
-from uvicorn.server import ServerState
 
+from portico.agent.asgi import AsgiConnections
 from portico.model.errors import UPSTREAM_INVALID, PorticoError
 
 _PAGE = """<!doctype html>
@@ -102,12 +99,8 @@ class FileServer:
 
     def __init__(self, root: str) -> None:
         """Raises PorticoError(UPSTREAM_INVALID)."""
-        self._config = Config(
-            Directory(root), lifespan="off", log_config=None, access_log=False, ws="none", proxy_headers=False
-        )
-        self._config.load()
-        self._state = ServerState()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._connections = AsgiConnections(Directory(root))
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def connect(self) -> socket.socket:
         """The near end of a new connection, non-blocking."""
@@ -120,16 +113,8 @@ class FileServer:
         return near
 
     async def _serve(self, far: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-
-        def protocol() -> asyncio.Protocol:
-            make: Any = AutoHTTPProtocol
-            served: asyncio.Protocol = make(config=self._config, server_state=self._state, app_state={})
-            return served
-
-        await loop.connect_accepted_socket(protocol, far)
+        await asyncio.get_running_loop().connect_accepted_socket(self._connections.protocol, far)
 
     def close(self) -> None:
         """End all connections."""
-        for connection in list(self._state.connections):
-            connection.shutdown()
+        self._connections.close()

@@ -9,6 +9,7 @@ from typing import Final
 import httptools
 
 from portico.agent.inspector import BODY_LIMIT, CapturedMessage, CapturedRequest, Inspector
+from portico.agent.metrics import ConnectionMeter
 
 _HEAD_LIMIT: Final = 128 * 1024
 """Octets of a message head; a longer one ends the watching."""
@@ -79,17 +80,24 @@ class HttpObserver:
         inspector: Inspector,
         endpoint: str,
         remote_address: str,
+        meter: ConnectionMeter | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._inspector = inspector
         self._endpoint = endpoint
         self._remote_address = remote_address
+        self._meter = meter or ConnectionMeter()
         self._clock = clock
         self._waiting: list[CapturedRequest] = []
         """Requests whose response has not ended, oldest first."""
         self._requests: httptools.HttpRequestParser | None = httptools.HttpRequestParser(_RequestSide(self))
         self._responses: httptools.HttpResponseParser | None = httptools.HttpResponseParser(_ResponseSide(self))
         self._bodyless = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every request seen has its whole answer."""
+        return not self._waiting
 
     def from_visitor(self, data: bytes | bytearray | memoryview) -> None:
         """Bytes on their way to the upstream."""
@@ -125,6 +133,7 @@ class HttpObserver:
     def request_head(self, side: _RequestSide) -> None:
         """A request's head is complete."""
         assert self._requests is not None
+        self._meter.opened()
         captured = self._inspector.begin(self._endpoint, self._remote_address, self._clock())
         captured.method = self._requests.get_method().decode("latin-1")
         captured.uri = side.url.decode("latin-1")
@@ -167,4 +176,5 @@ class HttpObserver:
             return
         captured = self._waiting.pop(0)
         captured.duration = self._clock() - captured.started_at
+        self._meter.closed(captured.started_at)
         self._inspector.announce(captured)

@@ -147,8 +147,9 @@ class Listener:
         loop = asyncio.get_running_loop()
         over = asyncio.ensure_future(self.join())
         # A descriptor of its own: an event loop does not notice when the one that it watches is closed elsewhere.
-        with self.socket.dup() as accepting:
-            accepting.setblocking(False)
+        accepting = self.socket.dup()
+        accepting.setblocking(False)
+        try:
             while not over.done():
                 arrival = asyncio.ensure_future(loop.sock_accept(accepting))
                 try:
@@ -157,7 +158,10 @@ class Listener:
                         yield await asyncio.open_unix_connection(sock=arrival.result()[0])
                 finally:
                     arrival.cancel()
-        await over
+            await over
+        finally:
+            over.cancel()
+            accepting.close()
 
     @property
     def closed(self) -> bool:
