@@ -22,6 +22,7 @@ from kit.visitor import Visitor
 from kit.web_service import BLOCK, bulk_digest
 
 BULK_MEGABYTES = 64
+DENY = '{"on_http_request": [{"actions": [{"type": "deny"}]}]}'
 
 
 def at(port: int, scheme: str = "http") -> str:
@@ -291,9 +292,8 @@ class ErrorChecks:
     def test_a_session_goes_on_after_refusals(
         self, agent: SdkProgram, sdk_edge: RunningEdge, upstreams: Upstreams
     ) -> None:
-        policy = '{"on_http_request": [{"actions": [{"type": "deny"}]}]}'
         with pytest.raises(SdkError, match="traffic policies"):
-            agent.forward(at(upstreams.nginx.plain), traffic_policy=policy)
+            agent.forward(at(upstreams.nginx.plain), traffic_policy=DENY)
         assert_saw(curl(agent.forward(at(upstreams.nginx.plain)).url, sdk_edge.ca), proto="HTTP/1.1")
 
     def test_what_nobody_enforces_is_refused(self, sdk: Sdk, agent: SdkProgram, upstreams: Upstreams) -> None:

@@ -3,9 +3,12 @@
 import pytest
 
 from kit import sdk_builds
+from kit.curl import curl
+from kit.edge import RunningEdge
 from kit.sdk_commands import CommandChecks
-from kit.sdk_program import Sdk
-from kit.sdk_suite import SdkSuite
+from kit.sdk_fixtures import Upstreams
+from kit.sdk_program import Sdk, SdkError, SdkProgram
+from kit.sdk_suite import DENY, SdkSuite, assert_saw, at
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -30,6 +33,20 @@ class TestGo(SdkSuite):
 
     pass_through = "tcp"
     proxied = "tcp"
+
+    def test_update_of_a_live_endpoint(
+        self, sdk: Sdk, agent: SdkProgram, sdk_edge: RunningEdge, upstreams: Upstreams
+    ) -> None:
+        name = "updated.localhost"
+        listener = agent.forward(at(upstreams.nginx.plain), domain=name)
+        with pytest.raises(SdkError, match="traffic policies"):
+            agent.ask("update", listener.number, {"pooling": True, "traffic_policy": DENY})
+        with sdk.agent(sdk_edge) as other:
+            with pytest.raises(SdkError, match="already online"):
+                other.forward(at(upstreams.nginx.plain), domain=name, pooling=True)
+            agent.ask("update", listener.number, {"pooling": True})
+            assert other.forward(at(upstreams.nginx.plain), domain=name, pooling=True).url == listener.url
+            assert_saw(curl(listener.url, sdk_edge.ca), proto="HTTP/1.1")
 
 
 class TestGoCommands(CommandChecks):

@@ -75,6 +75,13 @@ def labelled_request(bind: StartTunnelWithLabel) -> BindRequest:
     )
 
 
+def refuse_patched_policy(patch: Mapping[str, object]) -> None:
+    """A live endpoint takes on no traffic policy either (`Update` of the Go SDK). Raises PorticoError(NOT_SERVED)."""
+    for key, value in patch.items():
+        if key.lower() == "trafficpolicy" and isinstance(value, str) and _has_rules(value):
+            raise PorticoError(NOT_SERVED, "this edge does not offer traffic policies")
+
+
 def echoed_options(opts: Mapping[str, object], url: EndpointUrl) -> dict[str, object]:
     """The Bind's own `Opts` with the assigned name filled in: Rust SDKs send them again after a reconnect."""
     name = f"{url.host}:{url.port}" if url.scheme is Scheme.TCP else url.host

@@ -11,7 +11,7 @@ from prometheus_client import Counter
 
 from portico.edge.admin import Metrics
 from portico.edge.admission import Admission
-from portico.edge.agent_options import bind_request, echoed_options, labelled_request
+from portico.edge.agent_options import bind_request, echoed_options, labelled_request, refuse_patched_policy
 from portico.edge.node import Node
 from portico.edge.publisher import Publisher
 from portico.edge.registry import HOLD_SECONDS, LiveBind, Registry, Session
@@ -192,6 +192,7 @@ class Agents:
         return Reply(message.id, messages.UnbindResp().to_json())
 
     async def _patch(self, message: Patch) -> Reply:
+        refuse_patched_policy(message.body)
         patch = messages.PatchTunnelState.from_json(message.body)
         self._registry.patch(
             message.session,

@@ -159,6 +159,20 @@ func obey(target map[string]string, line []byte) (any, error) {
 			return nil, err
 		}
 		return nil, forwarded[number].Close()
+	case "update":
+		var wanted options
+		if err := json.Unmarshal(command[2], &wanted); err != nil {
+			return nil, err
+		}
+		var number int
+		if err := json.Unmarshal(command[1], &number); err != nil {
+			return nil, err
+		}
+		live, able := forwarded[number].(ngrok.UpdateableEndpointForwarder)
+		if !able {
+			return nil, errors.New("the endpoint cannot be updated")
+		}
+		return nil, live.Update(context.Background(), nil, nil, nil, &wanted.Pooling, &wanted.TrafficPolicy)
 	case "commands":
 		mutex.Lock()
 		defer mutex.Unlock()

@@ -12,10 +12,10 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portico.edge.agent_options import bind_request, echoed_options, labelled_request
+from portico.edge.agent_options import bind_request, echoed_options, labelled_request, refuse_patched_policy
 from portico.edge.bind_request import BindRequest
 from portico.model.endpoint import EdgeTls, EndpointUrl, KeyPair, Scheme
-from portico.model.errors import PorticoError
+from portico.model.errors import NOT_SERVED, PorticoError
 from portico.tunnel.frames import ProtocolError
 from portico.tunnel.messages import Bind, StartTunnelWithLabel
 
@@ -210,3 +210,12 @@ def test_the_echo_has_the_assigned_name_under_the_agent_s_own_keys() -> None:
 def test_labels() -> None:
     wanted = labelled_request(StartTunnelWithLabel.from_json({"Labels": {"edge": "shop"}, "ForwardsProto": "http2"}))
     assert (wanted.scheme, wanted.labels, wanted.upstream_http, wanted.pooling) == (None, {"edge": "shop"}, 2, True)
+
+
+@pytest.mark.parametrize("key", ["TrafficPolicy", "trafficPolicy"])
+def test_a_patch_brings_no_policy(key: str) -> None:
+    refuse_patched_policy({"TunnelId": "tn_1", key: ""})
+    refuse_patched_policy({"TunnelId": "tn_1", key: "on_http_request: []"})
+    with pytest.raises(PorticoError) as refused:
+        refuse_patched_policy({"TunnelId": "tn_1", key: "on_http_request: [{actions: [{type: deny}]}]"})
+    assert refused.value.code is NOT_SERVED
