@@ -94,6 +94,19 @@ async def test_a_stream_that_ends_between_two_answers_is_a_plain_close(relay: Re
     writer.close()
 
 
+async def test_where_envoy_speaks_http2_an_unanswered_stream_is_a_closed_connection(relay: RelayProcess) -> None:
+    agent = await relay.agent()
+    bind = await bound(relay, agent, http=2)
+    reader, writer = await asyncio.open_unix_connection(bind.address)
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    writer.write(preface)
+    stream = await agent.stream()
+    await stream.until(lambda seen: bytes(seen.received) == preface)
+    stream.stream.write_eof()
+    assert await reader.read() == b""
+    writer.close()
+
+
 async def test_a_head_request_gets_a_page_without_a_body(relay: RelayProcess) -> None:
     agent = await relay.agent()
     bind = await bound(relay, agent, http=1)

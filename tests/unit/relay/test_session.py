@@ -1,14 +1,17 @@
 """What one agent can make a relay do, and what it cannot; the session runs in this process to move its limits."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from kit.control import ScriptedControl
 from kit.raw_agent import RawAgent
-from kit.scripted_agent import ScriptedAgent
+from kit.scripted_agent import ADDRESS, ScriptedAgent
 from portico.model.errors import BAD_GATEWAY_RESPONSE, UPSTREAM_UNREACHABLE
 from portico.relay import limits, link, link_client
 from portico.relay.arrival import Arrival
@@ -16,7 +19,7 @@ from portico.relay.binds import SocketPaths
 from portico.relay.figures import Figures
 from portico.relay.link_client import LinkClient
 from portico.relay.session import AgentSession, Surroundings
-from portico.tunnel import rpc
+from portico.tunnel import frames, rpc
 from portico.tunnel.messages import StreamKind, UpstreamFailed
 
 
@@ -65,6 +68,23 @@ async def door(tmp_path: Path) -> AsyncIterator[Door]:
     for session in opened.sessions:
         session.close("the test is over")
     await opened.control.stop()
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(garbage=st.binary(min_size=1, max_size=200), opened=st.booleans())
+async def test_garbage_ends_its_own_connection_alone(
+    door: Door, monkeypatch: pytest.MonkeyPatch, garbage: bytes, opened: bool
+) -> None:
+    monkeypatch.setattr(limits, "AUTH_SECONDS", 0.5)
+    healthy = await door.agent()
+    reader, writer = await asyncio.open_unix_connection(door.path)
+    begin = frames.data_header(3, 5, frames.SYN) + bytes(4) + b"{"
+    writer.write(ADDRESS.encode(2) + (begin if opened else b"") + garbage + b"\xff" * 64)
+    with contextlib.suppress(ConnectionError):
+        await asyncio.wait_for(reader.read(), 30)
+    writer.close()
+    assert (await healthy.ask(StreamKind.SRV_INFO)) == {"Region": "test"}
+    healthy.protocol.abort("done")
 
 
 async def test_a_session_without_auth_is_ended(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
