@@ -5,7 +5,7 @@ import hashlib
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -184,45 +184,54 @@ def resident(pid: int) -> int:
     return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
 
+BLOCK = bytes(range(256)) * 1024
+
+
+def expected_digest() -> str:
+    digest = hashlib.sha256()
+    for _ in range(BULK // len(BLOCK)):
+        digest.update(BLOCK)
+    return digest.hexdigest()
+
+
+async def bulk() -> AsyncIterator[bytes]:
+    for _ in range(BULK // len(BLOCK)):
+        yield BLOCK
+
+
+async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    received, left = hashlib.sha256(), BULK
+    while left:
+        data = await reader.read(min(left, MEBIBYTE))
+        received.update(data)
+        left -= len(data)
+    body = received.hexdigest().encode()
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+
+
+async def give(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % BULK)
+    async for block in bulk():
+        writer.write(block)
+        await writer.drain()
+
+
+async def serve_bulk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while head := await read_head(reader):
+        await (take if head[0].startswith("PUT") else give)(reader, writer)
+
+
 async def test_bulk_in_both_directions_is_exact_and_needs_no_memory(edge: RunningEdge, trust: ssl.SSLContext) -> None:
-    block = bytes(range(256)) * 1024
-    expected = hashlib.sha256()
-    for _ in range(BULK // len(block)):
-        expected.update(block)
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while head := await read_head(reader):
-            await (take if head[0].startswith("PUT") else give)(reader, writer)
-
-    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        received, left = hashlib.sha256(), BULK
-        while left:
-            data = await reader.read(min(left, MEBIBYTE))
-            received.update(data)
-            left -= len(data)
-        body = received.hexdigest().encode()
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
-
-    async def give(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % BULK)
-        for _ in range(BULK // len(block)):
-            writer.write(block)
-            await writer.drain()
-
-    async def upload() -> AsyncIterator[bytes]:
-        for _ in range(BULK // len(block)):
-            yield block
-
-    async with raw_upstream(serve) as port, visitor(trust) as client:
+    async with raw_upstream(serve_bulk) as port, visitor(trust) as client:
         url = (await forward(edge, port)).url()
         before = {name: resident(edge.child(name)) for name in ("envoy", "r0")}
-        answer = await client.put(url, content=upload(), headers={"content-length": str(BULK)})
-        assert answer.text == expected.hexdigest()
+        answer = await client.put(url, content=bulk(), headers={"content-length": str(BULK)})
+        assert answer.text == expected_digest()
         received = hashlib.sha256()
         async with client.stream("GET", url) as download:
             async for data in download.aiter_raw():
                 received.update(data)
-        assert received.hexdigest() == expected.hexdigest()
+        assert received.hexdigest() == expected_digest()
         for name, size in before.items():
             assert resident(edge.child(name)) - size < 64 * MEBIBYTE, name
 

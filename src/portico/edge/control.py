@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -170,12 +170,19 @@ class Control:
             yield
 
 
+class _Server(uvicorn.Server):
+    """A web server inside a process that has its own way with signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
 @contextlib.asynccontextmanager
 async def _served(app: ASGIApp, *, host: str = "", port: int = 0, uds: str | None = None) -> AsyncIterator[None]:
     config = uvicorn.Config(app, host=host, port=port, uds=uds, log_config=None, lifespan="off", access_log=False)
-    server = uvicorn.Server(config)
-    # Signals are the process's own matter.
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    server = _Server(config)
     task = asyncio.create_task(server.serve(), name=f"web-{uds or port}")
     try:
         yield
