@@ -197,6 +197,10 @@ async def test_streams_outlive_changes(edge: TranslatedEdge) -> None:
     options = {"ssl": edge.visitor(), "server_hostname": "ws.edge.test", "host": "127.0.0.1"}
     async with connect(f"wss://ws.edge.test:{edge.https}/", **options) as socket:
         for number in range(5):
-            await edge.publish(endpoint(f"https://more{number}.edge.test", Address(str(edge.directory / "ws.sock"))))
+            address = Address(str(edge.directory / "ws.sock"))
+            await edge.publish(
+                endpoint(f"https://m{number}.edge.test", address), endpoint(f"tls://n{number}.test", address)
+            )
+        await asyncio.sleep(3)  # longer than the test Envoy drains for
         await socket.send("still here")
         assert await socket.recv() == "still here"

@@ -1,6 +1,5 @@
 """Filter chains of the https listener: the constant ones, and an endpoint's own."""
 
-import functools
 from typing import Final
 
 from portico.model.edge import EdgeFrame
@@ -27,12 +26,25 @@ _EARLY_BYTES: Final = 4096
 """Envoy demands a figure where the upstream is dialled late: what it may read before. A handshake ends before any."""
 
 
-@functools.lru_cache(maxsize=4)
-def constant_chains(frame: EdgeFrame) -> list[Body]:
-    """The chains of every edge, not to be altered: a chain that changes drains all its connections."""
+def http_chains(frame: EdgeFrame) -> list[Resource]:
+    """The chains that most HTTP endpoints share; they never change, for a changed chain drains all its connections.
+
+    They come by FCDS: within the listener their size would double the time of each change of its matcher.
+    The secret of the first is there because the listener's own `connect` chain names it too (see `certificate_named`).
+    """
     return [
-        _http_chain(frame, names.EDGE_CHAIN, edge_certificate()),
-        _http_chain(frame, names.ON_DEMAND_CHAIN, certificate_of_visitors_name()),
+        Resource(FILTER_CHAIN, names.EDGE_CHAIN, _http_chain(frame, names.EDGE_CHAIN, edge_certificate())),
+        Resource(
+            FILTER_CHAIN,
+            names.ON_DEMAND_CHAIN,
+            _http_chain(frame, names.ON_DEMAND_CHAIN, certificate_of_visitors_name()),
+        ),
+    ]
+
+
+def listener_chains() -> list[Body]:
+    """The chains within the https listener, as constant. Envoy could not change it in place if there were none."""
+    return [
         {
             **_tls(names.TLS_CHAIN, transport_socket(certificate_of_visitors_name(), _AUTOMATIC)),
             "filters": [*_by_sni(), tcp_proxy("tls", names.TLS_CHAIN, after_handshake=True)],

@@ -5,7 +5,7 @@ from typing import Final
 from portico.model.edge import EdgeFrame, SocketAddress
 from portico.model.endpoint import Endpoint
 from portico.translate import names
-from portico.translate.chains import constant_chains, tcp_proxy
+from portico.translate.chains import http_chains, listener_chains, tcp_proxy
 from portico.translate.clusters import BUFFER_BYTES, agents_cluster, api_cluster
 from portico.translate.connection_manager import connection_manager
 from portico.translate.resource import LISTENER, Resource
@@ -21,11 +21,12 @@ _KEEPALIVE: Final[Body] = {"keepalive_time": 60, "keepalive_interval": 15, "keep
 
 
 def frame_resources(frame: EdgeFrame) -> list[Resource]:
-    """Published once, at start: the agents' and the API's clusters, the API's scope."""
+    """Published once, at start: the agents' and the API's clusters, the API's scope, the shared chains."""
     return [
         agents_cluster(frame),
         api_cluster(frame),
         forwarding_scope(frame, names.PUBLIC, frame.api_host, names.API_CLUSTER, None),
+        *http_chains(frame),
     ]
 
 
@@ -46,7 +47,7 @@ def https_listener(frame: EdgeFrame, table: SniTable) -> Resource:
         ],
         "listener_filters_timeout": _HELLO_TIMEOUT,
         "filter_chain_matcher": filter_chain_matcher(table, frame),
-        "filter_chains": constant_chains(frame),
+        "filter_chains": listener_chains(),
         "fcds_config": {"config_source": ADS},
     }
     return Resource(LISTENER, names.HTTPS_LISTENER, body)

@@ -39,7 +39,7 @@ class SniTable:
         return type(self)({**rest.special, host: chain}, rest.usual, wildcards)
 
     def without(self, url: EndpointUrl) -> Self:
-        """The table without an endpoint; itself if that is not in it: an http one may share its host with an https one."""
+        """The table without an endpoint; itself if it has none. An http one may share its host with an https one."""
         return self._without(url.host) if url.scheme in TLS_SCHEMES else self
 
     def _without(self, host: str) -> Self:
