@@ -34,6 +34,9 @@ _IDLE_SECONDS: Final = 1.0
 class Console(Protocol):
     """Where people see what an agent does."""
 
+    web: str
+    """URL of the local web interface; empty where it does not run."""
+
     def changed(self) -> None:
         """Something that may be shown is different now."""
 
@@ -78,6 +81,8 @@ def _log_file(name: str) -> TextIO:
 class LogLines:
     """No screen: the log says it all."""
 
+    web = ""
+
     def changed(self) -> None:
         """The log line has been written where it happened."""
 
@@ -91,6 +96,7 @@ class Screen:
     """Draws the status screen on the terminal's other screen, and gives the terminal back as it was."""
 
     def __init__(self) -> None:
+        self.web = ""
         self._dirty = asyncio.Event()
 
     def changed(self) -> None:
@@ -126,7 +132,7 @@ class Screen:
         while True:
             self._dirty.clear()
             width, height = live.console.size
-            live.update(draw(picture_of(agent), width, height), refresh=True)
+            live.update(draw(picture_of(agent, self.web), width, height), refresh=True)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_IDLE_SECONDS):
                     await self._dirty.wait()

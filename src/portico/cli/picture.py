@@ -12,8 +12,8 @@ from portico.version import __version__
 _REQUESTS: Final = 200
 
 
-def picture_of(agent: Agent) -> Picture:
-    """What there is to see of `agent` now."""
+def picture_of(agent: Agent, web: str = "") -> Picture:
+    """What there is to see of `agent` now; `web` is the URL of its web interface."""
     status = agent.status
     facts = status.facts
     online = status.state is SessionState.ONLINE
@@ -25,6 +25,7 @@ def picture_of(agent: Agent) -> Picture:
         version=__version__,
         region=facts.region,
         latency=status.latency,
+        web=web,
         forwarding=tuple((endpoint.url, str(endpoint.upstream)) for endpoint in agent.endpoints),
         figures=agent.figures,
         requests=tuple(_line(request) for request in requests if request.method),

@@ -37,7 +37,8 @@ def pages() -> dict[str, str]:
         "edge-settings.md": _edge_settings,
         "sdk.md": _sdk,
     }
-    return {name: "\n".join([_NOTE, "", *writer()]).rstrip() + "\n" for name, writer in writers.items()}
+    texts = {name: "\n".join([_NOTE, "", *writer()]) for name, writer in writers.items()}
+    return {name: re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n" for name, text in texts.items()}
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -138,6 +139,7 @@ def _agent_config() -> Iterator[str]:
         """
     )
     yield from _EXAMPLES
+    yield ""
     yield from _prose(
         """
         ## agent

@@ -13,7 +13,7 @@ from portico import event_loop
 from portico.agent.agent import Agent, AgentEndpoint
 from portico.agent.inspector import DEFAULT_LIMIT, Inspector
 from portico.agent.session import SessionState, SessionStatus
-from portico.cli.config.endpoints import Forwarding
+from portico.cli.config.endpoints import Forwarding, described_forwardings
 from portico.cli.console import Console, console_for
 from portico.cli.setup import Setup
 from portico.model.errors import PorticoError
@@ -61,25 +61,52 @@ class _Run:
             await stack.enter_async_context(self._console.showing(self._agent))
             await self._until_stop(self._agent.start(persistent=persistent))
             endpoints = await self._until_stop(self._open_all(wanted))
+            await self._start_web(stack)
             if endpoints is not None:
                 await self._until_stop(_until_all_are_gone(endpoints))
             log.info("closing")
         return self._restart
 
     async def _open_all(self, wanted: Sequence[Forwarding]) -> list[AgentEndpoint]:
-        endpoints = []
-        for one in wanted:
-            endpoint = await self._agent.open(
-                one.bind,
-                one.upstream,
-                name=one.name,
-                upstream_tls=one.upstream_tls,
-                agent_tls=one.agent_tls,
-                inspect=one.inspect,
+        return [await self._open(one) for one in wanted]
+
+    async def _open(self, one: Forwarding) -> AgentEndpoint:
+        endpoint = await self._agent.open(
+            one.bind,
+            one.upstream,
+            name=one.name,
+            upstream_tls=one.upstream_tls,
+            agent_tls=one.agent_tls,
+            inspect=one.inspect,
+        )
+        self._console.changed()
+        return endpoint
+
+    async def _open_described(self, description: dict[str, Any]) -> AgentEndpoint:
+        """Open what a program asked the web interface for; of two schemes, the second is opened beside it."""
+        endpoints = [await self._open(one) for one in described_forwardings(description)]
+        return endpoints[0]
+
+    async def _start_web(self, stack: AsyncExitStack) -> None:
+        """Only after the endpoints are online, which its libraries would delay. An agent works without it, too."""
+        if self._keys.web_addr == "false" or self._stop.is_set():
+            return
+        from portico.agent.web import WebInterface
+
+        try:
+            web = WebInterface(
+                self._agent,
+                self._keys.web_addr,
+                allow_hosts=self._keys.web_allow_hosts,
+                open_endpoint=self._open_described,
             )
-            endpoints.append(endpoint)
-            self._console.changed()
-        return endpoints
+            self._console.web = await web.start()
+        except PorticoError as error:
+            log.warning("no web interface", extra={"reason": str(error)})
+            return
+        stack.push_async_callback(web.close)
+        log.info("web interface", extra={"address": self._console.web})
+        self._console.changed()
 
     async def _until_stop(self, work: Coroutine[Any, Any, T]) -> T | None:
         """The result of `work`, or None where a stop comes first. Raises what `work` raises."""

@@ -20,6 +20,8 @@ from portico.model.errors import OPTION_INVALID, PorticoError
 def start(names: tuple[str, ...], everything: bool, nothing: bool, region: str | None, **parameters: Any) -> int:
     """Start endpoints of the configuration file by name.
 
+    Goes on trying where the edge cannot be reached yet, as a service should.
+
     \b
     portico start web db
     portico start --all
@@ -34,7 +36,8 @@ def start(names: tuple[str, ...], everything: bool, nothing: bool, region: str |
     setup = Setup.take(parameters)
     known = named_entries(setup.document)
     chosen = list(known) if everything else _known(names, list(known))
-    return run_agent(setup, tuple(one for name in chosen for one in entry_forwardings(name, known[name])))
+    wanted = tuple(one for name in chosen for one in entry_forwardings(name, known[name]))
+    return run_agent(setup, wanted, persistent=True)
 
 
 def _known(names: Iterable[str], known: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 from portico.cli.setup import Setup, config_files, default_connect_url
 from portico.model.errors import AUTHTOKEN_MISSING, OPTION_INVALID, PorticoError
 
-FILE = "version: 3\nagent: {authtoken: file, connect_url: 'file:1', connect_cas: file.pem, metadata: m}\n"
+FILE = "version: 3\nagent: {authtoken: file-token, connect_url: 'file:1', connect_cas: file.pem, metadata: m}\n"
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def config(tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     ("flags", "environment", "token"),
     [
-        ({}, {}, "file"),
+        ({}, {}, "file-token"),
         ({}, {"NGROK_AUTHTOKEN": "ngrok"}, "ngrok"),
         ({}, {"NGROK_AUTHTOKEN": "ngrok", "PORTICO_AUTHTOKEN": "portico"}, "portico"),
         ({}, {"NGROK_AUTHTOKEN": "ngrok", "PORTICO_AUTHTOKEN": ""}, "ngrok"),
@@ -65,7 +65,7 @@ def test_the_default_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     (tmp_path / "portico").mkdir()
     (tmp_path / "portico" / "portico.yml").write_text(FILE)
-    assert Setup.take({"config": ()}, {}).session().authtoken == "file"
+    assert Setup.take({"config": ()}, {}).session().authtoken == "file-token"
 
 
 @pytest.mark.parametrize(("root", "url"), [(0, "localhost:443"), (1000, "localhost:8443")])

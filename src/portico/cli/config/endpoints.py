@@ -1,16 +1,19 @@
 """From what files and flags say to the agent's own values: the one place where the two vocabularies meet."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from portico.agent.bind import BindKind, BindRequest, HttpOptions, SignIn
 from portico.agent.dial import UpstreamTls
 from portico.agent.settings import AgentTls
 from portico.agent.upstream import Upstream, parse_upstream
+from portico.cli.config.document import validate
 from portico.cli.config.models import Document, EndpointKeys, HeaderChange, Networked, OAuth, Oidc, Tunnel
 from portico.cli.config.pem import read_authorities, read_key_pair
+from portico.cli.config.source import parse
 from portico.cli.config.traffic_policy import policy_text
 from portico.model.endpoint import EndpointUrl
 from portico.model.errors import OPTION_INVALID, UPSTREAM_INVALID, PorticoError
@@ -42,6 +45,19 @@ def entry_forwardings(name: str, entry: Tunnel | EndpointKeys) -> tuple[Forwardi
         return forwardings(name, as_tunnel(entry) if isinstance(entry, EndpointKeys) else entry)
     except PorticoError as error:
         raise PorticoError(error.code, f"{name}: {error.message}", fix=error.fix) from None
+
+
+def described_forwardings(description: dict[str, Any]) -> tuple[Forwarding, ...]:
+    """What to start for one entry of `endpoints:` or `tunnels:` that a program wrote as JSON. Raises PorticoError."""
+    name = str(description.get("name") or "")
+    if "upstream" in description:
+        document: dict[str, Any] = {"version": 3, "endpoints": [description]}
+    else:
+        tunnel = {key: value for key, value in description.items() if key != "name"}
+        document = {"version": 2, "tunnels": {name or "endpoint": tunnel}}
+    # JSON is YAML, and so everything is checked as in a file.
+    [(name, entry)] = named_entries(validate([parse(json.dumps(document, ensure_ascii=False), "request")])).items()
+    return entry_forwardings(name, entry)
 
 
 def as_tunnel(endpoint: EndpointKeys) -> Tunnel:
