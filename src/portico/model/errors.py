@@ -80,14 +80,17 @@ DOMAIN_RESERVED = _code(
 TOO_MANY_ENDPOINTS = _code(324, "Too many endpoints", "Close endpoints or raise `max_endpoints`.")
 ALREADY_ONLINE = _code(334, "Endpoint already online", "Stop the other endpoint, or set pooling on both.")
 PORT_OUT_OF_RANGE = _code(
-    20_002, "TCP port out of range", "Ask for a port of the edge's `--tcp-ports` range, or for none."
+    20_002, "TCP port out of range", "Ask for a port of the edge's `--tcp-ports` range, or for none.", 400
 )
-NO_FREE_PORT = _code(20_003, "No free TCP port", "Close a tcp endpoint or widen `--tcp-ports`.")
+NO_FREE_PORT = _code(20_003, "No free TCP port", "Close a tcp endpoint or widen `--tcp-ports`.", 409)
 PORT_IN_USE = _code(
     20_004, "TCP port in use on the edge", "Another program on the edge holds this port; ask for another one."
 )
 BIND_INVALID = _code(20_005, "Invalid bind", "Correct the option that the message names.")
 NOT_SERVED = _code(20_006, "Not served by this edge", "Use an option that this edge offers.")
+BIND_FORBIDDEN = _code(
+    20_010, "Not permitted by the credential's ACL", "Use another name, or a credential whose rules permit this one."
+)
 LABELS_UNKNOWN = _code(
     20_007, "No endpoint for these labels", "Add an endpoint with these labels to the edge's configuration."
 )
@@ -140,6 +143,48 @@ STORE_UNUSABLE = _code(
     20_046, "Store not usable", "Give this user write access to the data directory, and check that its disk has room."
 )
 
+# REST API.
+API_KEY_MISSING = _code(
+    200,
+    "No API key",
+    "Send `Authorization: Bearer <API key>`; the edge writes its first key to <data-dir>/api-key.",
+    401,
+)
+API_AUTHORIZATION_MALFORMED = _code(
+    201, "Malformed Authorization header", "Send `Authorization: Bearer <API key>`.", 401
+)
+API_KEY_UNKNOWN = _code(203, "Unknown API key", "Use a key of this edge; a revoked key needs to be replaced.", 401)
+API_KEY_IS_AUTHTOKEN = _code(206, "An authtoken is no API key", "Send an API key; authtokens are for agents.", 401)
+API_CONTENT_TYPE = _code(210, "Content type not supported", "Send JSON as `Content-Type: application/json`.", 415)
+API_BODY_UNREADABLE = _code(213, "The body is no JSON object", "Send a JSON object in UTF-8.", 400)
+API_FIELD_UNKNOWN = _code(214, "Unknown field", "Leave the fields out that the message names.", 400)
+API_FIELD_INVALID = _code(215, "Invalid field", "Correct the fields that the message names.", 400)
+API_VERSION_UNKNOWN = _code(217, "API version not supported", "Send the header `ngrok-version: 2`.", 400)
+API_VERSION_MISSING = _code(218, "No API version", "Send the header `ngrok-version: 2`.", 400)
+API_QUERY_UNKNOWN = _code(231, "Unknown query parameter", "Leave out the parameter that the message names.", 400)
+API_LIMIT_INVALID = _code(233, "Invalid page size", "Ask for 1 to 100 entries.", 400)
+DOMAIN_ALREADY_YOURS = _code(413, "Domain reserved already", "It is yours; use the reservation that exists.", 409)
+DOMAIN_OF_ANOTHER = _code(414, "Domain reserved by another owner", "Choose another name.", 409)
+DOMAIN_IN_USE = _code(430, "Domain in use by another owner", "Choose another name, or wait until it is free.", 409)
+ACL_INVALID = _code(
+    600, "Invalid ACL rule", "Write `*`, or `bind:` and a domain, `*.domain`, host:port, key=value or `*`.", 400
+)
+API_NOT_FOUND = _code(20_100, "No such resource", "Check the path and the id; lists show what there is.", 404)
+API_METHOD = _code(20_101, "Method not allowed here", "Use a method that the Allow header names.", 405)
+API_FORBIDDEN = _code(20_102, "Not allowed with this API key", "Use an API key of the edge's operator.", 403)
+API_TOO_LARGE = _code(20_103, "The request is too large", "Send less than 1 MiB.", 413)
+API_CHANGED_MEANWHILE = _code(
+    20_104, "The resource has changed meanwhile", "Get it again, and send its new ETag in If-Match.", 412
+)
+API_KEY_REUSED = _code(
+    20_105, "Idempotency-Key used for another request", "Choose a new key for each new request.", 422
+)
+API_IN_USE = _code(20_106, "The resource is in use", "Detach it from what the message names first.", 409)
+API_CONFLICT = _code(20_107, "It exists already", "Use the one that exists.", 409)
+API_FAILED = _code(20_108, "The edge failed", "Try again; the edge's log has the reason under the operation's id.", 500)
+AGENT_REFUSED = _code(20_109, "The agent did not obey", "The message has the agent's reason.", 502)
+SSH_KEY_INVALID = _code(20_110, "Invalid SSH public key", "Give one line as in `~/.ssh/id_ed25519.pub`.", 400)
+
 # Agent, CLI and SDK.
 CONFIG_INVALID = _code(
     20_060,
@@ -159,4 +204,11 @@ CONNECT_FAILED = _code(
 EDGE_UNTRUSTED = _code(20_065, "The edge's certificate is not trusted", "Give the edge's ca.pem with --connect-cas.")
 SESSION_CLOSED = _code(20_066, "The session is closed", "Start a new one.")
 OPTION_INVALID = _code(20_067, "Invalid option", "See --help.")
-CERTIFICATE_INVALID = _code(20_068, "Invalid certificate or key", "Give PEM files; the key must match the certificate.")
+CERTIFICATE_INVALID = _code(
+    20_068, "Invalid certificate or key", "Give PEM files; the key must match the certificate.", 400
+)
+API_KEY_ABSENT = _code(
+    20_080, "No API key given", "Give --api-key, set PORTICO_API_KEY, or `portico config add-api-key`."
+)
+API_UNREACHABLE = _code(20_081, "Cannot reach the API", "Check --url, the network, and --api-cas.")
+API_REFUSED = _code(20_082, "The API refused the request", "The message has the edge's reason.")

@@ -23,6 +23,11 @@ class Owners:
         row = self._session.scalar(select(OwnerRow).where(OwnerRow.name == name))
         return None if row is None else to_owner(row)
 
+    def get(self, owner_id: str) -> Owner | None:
+        """The owner of this id."""
+        row = self._session.get(OwnerRow, owner_id)
+        return None if row is None else to_owner(row)
+
     def add(
         self, name: str, *, source: str, max_sessions: int | None = None, max_endpoints: int | None = None
     ) -> Owner:

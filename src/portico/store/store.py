@@ -19,12 +19,16 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from portico.model.errors import STORE_UNUSABLE, PorticoError
-from portico.store.credentials import Credentials
+from portico.store.audit import AuditLog
+from portico.store.credentials import Credentials, SshCredentials
 from portico.store.domains import Domains
+from portico.store.idempotency import Answers
 from portico.store.migrate import migrate
 from portico.store.owners import Owners
+from portico.store.reserved_addrs import ReservedAddrs
 from portico.store.signing_keys import SigningKeys
 from portico.store.tables import ApiKeyRow, AuthtokenRow
+from portico.store.uploads import CertificateAuthorities, TlsCertificates
 
 FILE_NAME: Final = "portico.db"
 _BUSY_MILLISECONDS: Final = 5_000
@@ -39,7 +43,13 @@ class Unit:
         self.owners = Owners(session)
         self.authtokens = Credentials(session, AuthtokenRow, "cr")
         self.api_keys = Credentials(session, ApiKeyRow, "ak")
+        self.ssh_credentials = SshCredentials(session)
         self.domains = Domains(session)
+        self.reserved_addrs = ReservedAddrs(session)
+        self.tls_certificates = TlsCertificates(session)
+        self.certificate_authorities = CertificateAuthorities(session)
+        self.audit = AuditLog(session)
+        self.answers = Answers(session)
         self.signing_keys = SigningKeys(session)
 
 

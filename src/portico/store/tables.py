@@ -1,9 +1,9 @@
 """The tables. Nothing here is SQLite's alone: a node of its own uses SQLite, several nodes share PostgreSQL."""
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import DateTime, ForeignKey, Integer, LargeBinary, MetaData, String
+from sqlalchemy import JSON, DateTime, ForeignKey, Integer, LargeBinary, MetaData, String, Text, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -12,6 +12,8 @@ FIRST_START: Final = "first-start"
 """Source of what the first start made."""
 SETTINGS: Final = "settings"
 """Source of what the settings file declares, and takes back when it no longer does."""
+API: Final = "api"
+"""Source of what was made through the REST API."""
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -59,22 +61,30 @@ class OwnerRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=utc_now)
 
 
-class _Credential:
-    """A token, kept as the SHA-256 of its text; `prefix` is what lists show of it."""
+class Record:
+    """What all that owners have in common: ids sort by time of creation, and people may say what a thing is for."""
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     owner_id: Mapped[str] = mapped_column(ForeignKey("owners.id", ondelete="CASCADE"), index=True)
-    digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
-    prefix: Mapped[str] = mapped_column(String(8))
-    description: Mapped[str] = mapped_column(String(255))
-    source: Mapped[str] = mapped_column(String(20))
+    description: Mapped[str] = mapped_column(String(255), server_default=text("''"))
+    # Every declarative class has an attribute `metadata` already.
+    note: Mapped[str] = mapped_column("metadata", Text, server_default=text("''"))
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=utc_now)
 
 
+class _Credential(Record):
+    """A token, kept as the SHA-256 of its text; `prefix` is what lists show of it."""
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    prefix: Mapped[str] = mapped_column(String(8))
+    source: Mapped[str] = mapped_column(String(20))
+
+
 class AuthtokenRow(_Credential, Base):
-    """Lets an agent connect."""
+    """Lets an agent connect, and bind what its ACL permits."""
 
     __tablename__ = "authtokens"
+    acl: Mapped[list[Any]] = mapped_column(JSON, server_default=text("'[]'"))
 
 
 class ApiKeyRow(_Credential, Base):
@@ -83,15 +93,70 @@ class ApiKeyRow(_Credential, Base):
     __tablename__ = "api_keys"
 
 
-class DomainRow(Base):
+class SshCredentialRow(Record, Base):
+    """A public key that may open SSH sessions, and bind what its ACL permits."""
+
+    __tablename__ = "ssh_credentials"
+    public_key: Mapped[str] = mapped_column(Text)
+    fingerprint: Mapped[str] = mapped_column(String(60), unique=True)
+    acl: Mapped[list[Any]] = mapped_column(JSON, server_default=text("'[]'"))
+
+
+class TlsCertificateRow(Record, Base):
+    """A certificate chain with its key, which an owner uploaded."""
+
+    __tablename__ = "tls_certificates"
+    certificate_pem: Mapped[str] = mapped_column(Text)
+    private_key_pem: Mapped[str] = mapped_column(Text)
+
+
+class CertificateAuthorityRow(Record, Base):
+    """CA certificates for checking visitors' certificates."""
+
+    __tablename__ = "certificate_authorities"
+    ca_pem: Mapped[str] = mapped_column(Text)
+
+
+class DomainRow(Record, Base):
     """A host name, or wildcard, that one owner alone may use."""
 
     __tablename__ = "domains"
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    owner_id: Mapped[str] = mapped_column(ForeignKey("owners.id", ondelete="CASCADE"), index=True)
     name: Mapped[str] = mapped_column(String(255), unique=True)
     source: Mapped[str] = mapped_column(String(20))
+    certificate_id: Mapped[str | None] = mapped_column(ForeignKey("tls_certificates.id"))
+
+
+class ReservedAddrRow(Record, Base):
+    """A TCP port that one owner alone may use."""
+
+    __tablename__ = "reserved_addrs"
+    port: Mapped[int] = mapped_column(Integer, unique=True)
+
+
+class AuditEventRow(Base):
+    """One change: who, what, when. Refers to nothing, so that it outlives what it tells of."""
+
+    __tablename__ = "audit_events"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=utc_now)
+    owner_id: Mapped[str] = mapped_column(String(40))
+    api_key_id: Mapped[str] = mapped_column(String(40))
+    operation_id: Mapped[str] = mapped_column(String(40))
+    action: Mapped[str] = mapped_column(String(20))
+    resource: Mapped[str] = mapped_column(String(40))
+    resource_id: Mapped[str] = mapped_column(String(80))
+    fields: Mapped[list[Any]] = mapped_column(JSON)
+
+
+class IdempotencyRow(Base):
+    """The answer to a create, for the caller who asks again under the same key; sealed, for it may hold a token."""
+
+    __tablename__ = "idempotency_keys"
+    api_key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id", ondelete="CASCADE"), primary_key=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    request: Mapped[bytes] = mapped_column(LargeBinary(32))
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=utc_now, index=True)
 
 
 class SigningKeyRow(Base):

@@ -7,11 +7,16 @@ nothing about the token, since nobody can choose digests.
 
 import hashlib
 import secrets
+import time
 from typing import Final
 
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_BASE32: Final = "0123456789abcdefghijklmnopqrstuv"
+"""Its text sorts like its numbers under every collation of every database."""
 _TOKEN_LENGTH: Final = 32
-_ID_LENGTH: Final = 22
+_ID_LENGTH: Final = 30
+_ID_RANDOM_BITS: Final = 5 * _ID_LENGTH - 48
+"""What 48 bits of milliseconds leave: 102."""
 
 
 def new_authtoken() -> str:
@@ -25,8 +30,11 @@ def new_api_key() -> str:
 
 
 def new_id(kind: str) -> str:
-    """An id such as `rd_…`: the kind and 22 characters."""
-    return f"{kind}_{_random(_ID_LENGTH)}"
+    """An id such as `rd_…`: the kind and 30 characters, which sort by the time at which they were made."""
+    milliseconds = time.time_ns() // 1_000_000
+    number = (milliseconds << _ID_RANDOM_BITS) | secrets.randbits(_ID_RANDOM_BITS)
+    digits = (_BASE32[(number >> shift) & 31] for shift in range(5 * (_ID_LENGTH - 1), -1, -5))
+    return f"{kind}_{''.join(digits)}"
 
 
 def digest(token: str) -> bytes:
