@@ -91,9 +91,9 @@ class AgentEndpoint:
         """Its HTTP requests, where they are inspected."""
         return self._http_meter.figures()
 
-    def forward_to(self, upstream: Upstream, tls: UpstreamTls = _PLAIN_TLS) -> None:
-        """Send new visitors to `upstream` from now on. Raises PorticoError."""
-        self._forwarder.dialer = self._agent.dialer(upstream, tls, self.request)
+    def forward_to(self, upstream: Upstream) -> None:
+        """Send new visitors to `upstream` from now on; the demands on its certificate stay. Raises PorticoError."""
+        self._forwarder.dialer = self._agent.dialer(upstream, self._forwarder.dialer.tls, self.request)
         self.upstream = upstream
 
     async def replay(self, captured: CapturedRequest) -> None:

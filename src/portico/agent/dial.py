@@ -89,6 +89,7 @@ class Dialer:
     ) -> None:
         """`protocols` is the ALPN offer; `files` opens a connection to the server of a `file://` upstream."""
         self.upstream = upstream
+        self.tls = tls
         self._timeout = timeout
         self._files = files
         self._context = tls.context(protocols) if upstream.uses_tls else None

@@ -1,11 +1,14 @@
 """The requests that passed this agent's http endpoints, in bounded memory, for the screen and the web interface."""
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from typing import Final
+
+log = logging.getLogger(__name__)
 
 DEFAULT_LIMIT: Final = 50 * 1024 * 1024
 """Octets kept at most, as ngrok's `inspect_db_size`."""
@@ -112,7 +115,11 @@ class Inspector:
     def announce(self, captured: CapturedRequest) -> None:
         """Tell the subscribers that a request's head is complete, or that it is over (for observers)."""
         for listener in list(self._listeners):
-            listener(captured)
+            try:
+                listener(captured)
+            except Exception:
+                # The caller carries a visitor's bytes; they pass whatever becomes of the screen.
+                log.exception("a subscriber of the inspector failed")
 
     def _shrink(self) -> None:
         while self._total > self._limit and self._requests:

@@ -25,9 +25,7 @@ from portico.version import __version__
 
 PROTOCOL_VERSIONS: Final = ("3", "2")
 NOT_SUPPORTED: Final = "the agent has not defined a callback for this operation"
-_UNTRUSTED: Final = frozenset(
-    {DialReason.TLS_UNTRUSTED, DialReason.TLS_WRONG_NAME, DialReason.TLS_EXPIRED, DialReason.NOT_TLS}
-)
+_UNTRUSTED: Final = frozenset({DialReason.TLS_UNTRUSTED, DialReason.TLS_WRONG_NAME, DialReason.TLS_EXPIRED})
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from portico.agent.bind import BindKind, BindRequest
 from portico.agent.edge_errors import edge_error
 from portico.agent.link import NO_FACTS, EdgeFacts, EdgeLink, Identity, Linker
 from portico.agent.settings import SessionSettings
-from portico.model.errors import BIND_REJECTED, EDGE_BUSY, SESSION_CLOSED, PorticoError
+from portico.model.errors import BIND_REJECTED, CONNECT_FAILED, EDGE_BUSY, SESSION_CLOSED, PorticoError
 from portico.tunnel.events import Event, HeartbeatEchoed
 from portico.tunnel.frames import ErrorCode, ProtocolError
 from portico.tunnel.messages import ProxyHeader, ProxyHeaderReader, StreamKind
@@ -153,15 +153,15 @@ class AgentSession:
         Raises PorticoError.
         """
         backoff = Backoff()
-        busy = 0
+        attempts = 0
         while True:
             try:
                 await self._come_online()
                 break
             except PorticoError as error:
-                busy += error.code is EDGE_BUSY
-                refused = isinstance(error.__cause__, OSError) is False and error.code is not EDGE_BUSY
-                if refused or busy > BUSY_ATTEMPTS or not (persistent or error.code is EDGE_BUSY):
+                attempts += 1
+                passing = error.code in (EDGE_BUSY, CONNECT_FAILED) if persistent else error.code is EDGE_BUSY
+                if not passing or (attempts > BUSY_ATTEMPTS and not persistent):
                     raise
                 self._set(SessionState.CONNECTING, error.message)
                 await self._pause(backoff.next_delay())

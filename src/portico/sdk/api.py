@@ -15,7 +15,7 @@ from portico.sdk.sessions import Wish
 Proto = Literal["http", "tcp", "tls", "labeled"]
 
 _DEFAULT_PORT = 80
-_LEVELS = {"ERROR": logging.ERROR, "WARN": logging.WARNING, "INFO": logging.INFO}
+_LEVELS = {"ERROR": logging.ERROR, "WARN": logging.WARNING, "INFO": logging.INFO, "DEBUG": logging.DEBUG, "TRACE": 5}
 
 
 def forward(addr: str | int | None = None, proto: Proto | None = None, **options: Unpack[ForwardOptions]) -> Listener:
@@ -90,8 +90,13 @@ def set_auth_token(authtoken: str) -> None:
 
 
 def log_level(level: str = "INFO") -> None:
-    """How much Portico tells Python's logging: ERROR, WARN, INFO, DEBUG or TRACE."""
-    logging.getLogger("portico").setLevel(_LEVELS.get(level.upper(), logging.DEBUG))
+    """How much Portico tells Python's logging: ERROR, WARN, INFO, DEBUG or TRACE.
+
+    Raises PorticoError(OPTION_INVALID).
+    """
+    if level.upper() not in _LEVELS:
+        raise PorticoError(OPTION_INVALID, f"level: {level!r} is not one of {', '.join(_LEVELS)}")
+    logging.getLogger("portico").setLevel(_LEVELS[level.upper()])
 
 
 def _checked(proto: Proto | None, options: Mapping[str, object]) -> tuple[Proto, dict[str, Any]]:

@@ -133,3 +133,16 @@ def test_subscribers_hear_of_the_head_and_of_the_end() -> None:
     stop()
     observer.from_visitor(GET)
     assert heard == [None, 200]
+
+
+def test_a_subscriber_that_fails_stops_nothing() -> None:
+    inspector = Inspector()
+
+    def fail(_: CapturedRequest) -> None:
+        raise RuntimeError("screen gone")
+
+    inspector.subscribe(fail)
+    observer = HttpObserver(inspector, "web", "")
+    observer.from_visitor(GET)
+    observer.from_upstream(OK)
+    assert inspector.requests()[0].status == 200

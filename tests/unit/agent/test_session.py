@@ -265,3 +265,10 @@ async def test_a_broken_proxy_header_ends_its_stream_alone(server: AgentServer, 
 
 def test_the_token_is_in_no_repr(server: AgentServer) -> None:
     assert TOKEN not in repr(settings(server))
+
+
+async def test_a_persistent_session_gives_up_where_the_certificate_is_not_trusted(server: AgentServer) -> None:
+    async with agent_server() as other:
+        with pytest.raises(PorticoError) as caught:
+            await AgentSession(replace(settings(server), edge_ca_pem=other.ca)).connect(persistent=True)
+    assert caught.value.code is EDGE_UNTRUSTED
