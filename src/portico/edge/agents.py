@@ -18,6 +18,7 @@ from portico.edge.registry import HOLD_SECONDS, LiveBind, Registry, Session
 from portico.model.endpoint import EndpointUrl, Scheme
 from portico.model.errors import BIND_INVALID, SESSION_CLOSED, PorticoError
 from portico.relay.link import (
+    REPLACED,
     Authenticate,
     Bind,
     BindLease,
@@ -154,7 +155,7 @@ class Agents:
         predecessor = self._registry.predecessor(client_id, leg)
         if predecessor is not None:
             self._lost(self._registry.end_session(predecessor.id, time.monotonic()))
-            self.send(predecessor.relay, CloseSession(predecessor.id, "its agent came back"))
+            self.send(predecessor.relay, CloseSession(predecessor.id, REPLACED))
 
     async def _bind(self, message: Bind) -> Reply:
         if self._registry.session(message.session) is None:
