@@ -31,7 +31,7 @@ def run_agent(setup: Setup, wanted: Sequence[Forwarding], *, persistent: bool = 
     with console_for(setup.agent) as console:
         restart = event_loop.run(_serve(setup, wanted, console, persistent))
     if restart:
-        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - the same program with the same arguments
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the same program once more
     return 0
 
 
