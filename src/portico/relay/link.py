@@ -72,6 +72,42 @@ class Authenticate(msgspec.Struct, tag="auth", tag_field=type_field):
     body: dict[str, object]
 
 
+class SshCheck(msgspec.Struct, tag="ssh_check", tag_field=type_field):
+    """Whether a credential offered over SSH may open a session: an `SHA256:` fingerprint, or an authtoken.
+
+    The answer's `body` is empty where it may.
+    """
+
+    id: int
+    fingerprint: str = ""
+    authtoken: str = ""
+
+
+class SshAuthenticate(msgspec.Struct, tag="ssh_auth", tag_field=type_field):
+    """An SSH connection has proved that it holds the credential: it wants its session."""
+
+    id: int
+    session: str
+    remote: str
+    user_agent: str
+    fingerprint: str = ""
+    authtoken: str = ""
+
+
+class SshForward(msgspec.Struct, tag="ssh_forward", tag_field=type_field):
+    """One `-R` of an SSH connection; the relay already listens on `address`."""
+
+    id: int
+    session: str
+    address: str
+    host: str
+    """As it was asked for; empty where it was not."""
+    port: int
+    """As it was asked for; 0 leaves the choice to the edge."""
+    body: dict[str, object]
+    """The remote command (`ssh/command.py`)."""
+
+
 class Bind(msgspec.Struct, tag="bind", tag_field=type_field):
     """An agent's Bind (`labelled` False) or StartTunnelWithLabel; the relay already listens on `address`."""
 
@@ -172,7 +208,10 @@ class Drain(msgspec.Struct, tag="drain", tag_field=type_field):
     grace: float
 
 
-FromRelay = Hello | Authenticate | Bind | Unbind | Patch | ServerInfo | SessionEnded | Figures | AgentAnswer
+SshQuestion = SshCheck | SshAuthenticate | SshForward
+FromRelay = (
+    Hello | Authenticate | Bind | Unbind | Patch | ServerInfo | SshQuestion | SessionEnded | Figures | AgentAnswer
+)
 FromControl = Reply | CloseSession | StopBind | AgentCommand | Collect | Drain
 
 M = TypeVar("M")

@@ -22,7 +22,7 @@ RETRY_SECONDS: Final = 0.1
 """Pause between attempts to connect: a Unix socket of the same node costs nothing to try."""
 _READ_SIZE: Final = 1 << 18
 
-Question = link.Authenticate | link.Bind | link.Unbind | link.Patch | link.ServerInfo
+Question = link.Authenticate | link.Bind | link.Unbind | link.Patch | link.ServerInfo | link.SshQuestion
 Command = link.CloseSession | link.StopBind | link.AgentCommand | link.Collect | link.Drain
 
 

@@ -18,6 +18,7 @@ from portico.tunnel import frames, messages, rpc
 from portico.tunnel.events import Event, HeartbeatEchoed, PeerUnresponsive
 from portico.tunnel.frames import ProtocolError
 from portico.tunnel.messages import StreamKind
+from portico.tunnel.proxy_protocol import ProxyInfo
 from portico.tunnel.session import Session
 from portico.tunnel.transport import SessionProtocol, Stream, StreamHandler
 
@@ -30,6 +31,9 @@ _FAILURE_SECONDS: Final = 5.0
 """How long what an agent said of its upstream explains a stream that ends without an answer."""
 _REASON_CHARACTERS: Final = 500
 _VISITOR_CODES: Final = {code.number: code for code in all_codes() if code.status in (502, 504)}
+
+UNKNOWN_ADDRESS: Final = "0.0.0.0:0"
+"""What SDKs can parse where the visitor's address is in a header of the request."""
 
 Body = dict[str, object]
 
@@ -83,9 +87,21 @@ class AgentSession:
         """Whether the session still carries streams."""
         return self.protocol.is_open
 
-    def open_proxy(self, first: bytes, handler: StreamHandler) -> Stream:
-        """A new proxy stream that begins with `first`. Raises PorticoError(STREAM_LIMIT or SESSION_CLOSED)."""
-        stream = self.protocol.open(StreamKind.PROXY, handler, first)
+    def open_proxy(self, lease: link.BindLease, address: ProxyInfo, first: bytes, handler: StreamHandler) -> Stream:
+        """A new proxy stream; its header and `first` leave in one frame.
+
+        Raises PorticoError(STREAM_LIMIT or SESSION_CLOSED).
+        """
+        header = messages.ProxyHeader(
+            id=lease.bind,
+            client_addr=address.client_addr() or UNKNOWN_ADDRESS,
+            proto=lease.proto,
+            edge_type=lease.edge_type,
+            passthrough_tls=lease.passthrough_tls,
+        ).encode()
+        if lease.proxy_protocol:
+            header += address.encode(lease.proxy_protocol)
+        stream = self.protocol.open(StreamKind.PROXY, handler, header + first)
         self.figures.streams += 1
         self.figures.streams_opened_total += 1
         return stream

@@ -10,9 +10,8 @@ from portico.relay import http_answer, limits
 from portico.relay.figures import Figures
 from portico.relay.link import BindLease
 from portico.tunnel import frames
-from portico.tunnel.messages import ProxyHeader
 from portico.tunnel.proxy_protocol import ProxyInfo, ProxyReader
-from portico.tunnel.transport import Stream, StreamHandler
+from portico.tunnel.transport import StreamHandler
 
 KEEP_BYTES: Final = 0x10000
 """What is kept to be sent again on another stream. A refusal comes within a round trip, when little has been sent."""
@@ -24,9 +23,26 @@ WATCH_SECONDS: Final = 60.0
 """How often a visitor who cannot be read from is looked at for having left."""
 ALONE_SECONDS: Final = 30.0
 """How long an upstream may take to end the connection of a visitor who has left."""
-UNKNOWN_ADDRESS: Final = "0.0.0.0:0"
-"""What SDKs can parse where the visitor's address is in a header of the request."""
 NO_ANSWER: Final = UPSTREAM_UNREACHABLE, "The agent closed the connection without an answer."
+
+
+class Carriage(Protocol):
+    """What carries one visitor: a stream of an agent's session, or a channel of an SSH connection."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the upstream."""
+
+    def write_eof(self) -> None:
+        """The visitor sends no more."""
+
+    def pause_reading(self) -> None:
+        """Take no more of the upstream's bytes."""
+
+    def resume_reading(self) -> None:
+        """Take them again."""
+
+    def abandon(self) -> None:
+        """Let go of it; its handler's `connection_lost` follows."""
 
 
 class Carrier(Protocol):
@@ -36,8 +52,11 @@ class Carrier(Protocol):
     mark: str
     """Response header in which Envoy awaits the number of our own pages' errors."""
 
-    def open_proxy(self, first: bytes, handler: StreamHandler) -> Stream:
-        """A new proxy stream that begins with `first`. Raises PorticoError(STREAM_LIMIT or SESSION_CLOSED)."""
+    def open_proxy(self, lease: BindLease, address: ProxyInfo, first: bytes, handler: StreamHandler) -> Carriage:
+        """Carry a visitor from `address`, whose bytes begin with `first`.
+
+        Raises PorticoError(STREAM_LIMIT or SESSION_CLOSED).
+        """
 
     @property
     def alive(self) -> bool:
@@ -217,21 +236,12 @@ class Visitor(asyncio.Protocol):
         self._offer()
 
     def _offer(self) -> None:
-        """Open a stream with all that was kept; the header and the first bytes leave in one frame."""
-        lease = self._lease
-        header = ProxyHeader(
-            id=lease.bind,
-            client_addr=self._address.client_addr() or UNKNOWN_ADDRESS,
-            proto=lease.proto,
-            edge_type=lease.edge_type,
-            passthrough_tls=lease.passthrough_tls,
-        ).encode()
-        if lease.proxy_protocol:
-            header += self._address.encode(lease.proxy_protocol)
+        """Open a stream with all that was kept."""
         passage = Passage(self)
         self._attempts += 1
         try:
-            passage.stream = self.carrier.open_proxy(header + b"".join(self._kept or ()), passage)
+            kept = b"".join(self._kept or ())
+            passage.stream = self.carrier.open_proxy(self._lease, self._address, kept, passage)
         except PorticoError as error:
             if error.code is STREAM_LIMIT:
                 self._refuse_for_number(None)
@@ -325,7 +335,7 @@ class Passage(StreamHandler):
         self._alone: asyncio.TimerHandle | None = None
         self._always_waiting = not visitor.at_rest_between_answers
         self.answered = False
-        self.stream: Stream
+        self.stream: Carriage
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the upstream."""

@@ -10,6 +10,7 @@ from portico.model.errors import SESSION_CLOSED, PorticoError
 from portico.relay.binds import Bind, SocketPaths
 from portico.relay.figures import Figures
 from portico.relay.link import BindLease
+from portico.tunnel.proxy_protocol import ProxyInfo
 from portico.tunnel.transport import Stream, StreamHandler
 
 
@@ -20,7 +21,7 @@ class NoSession:
     mark = "x-mark"
     alive = False
 
-    def open_proxy(self, first: bytes, handler: StreamHandler) -> Stream:
+    def open_proxy(self, lease: BindLease, address: ProxyInfo, first: bytes, handler: StreamHandler) -> Stream:
         raise PorticoError(SESSION_CLOSED, "gone")
 
     def failure(self, bind: str) -> None:
