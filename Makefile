@@ -30,7 +30,7 @@ test: $(VENV)/.dev     ## All tests but the slow SDK builds; installs the progra
 
 test-sdks: $(VENV)/.dev ## The official ngrok SDKs (Python, JavaScript, Go, Rust) against a real edge
 	@./tests/kit/install-parts
-	$(BIN)/pytest tests/sdks
+	$(BIN)/pytest tests/sdks tests/features/test_ngrok_python.py
 
 check: $(VENV)/.dev    ## Format, lint, types, import contracts, generated files
 	$(BIN)/ruff format --check .

@@ -8,4 +8,4 @@ const listener = await ngrok.forward({
   root_cas: process.env.PORTICO_CONNECT_CAS,
 });
 console.log(listener.url());
-process.stdin.resume();
+setInterval(() => {}, 60_000); // an open listener alone does not keep Node.js running

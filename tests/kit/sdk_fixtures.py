@@ -41,14 +41,13 @@ class Upstreams:
 def sdk_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEdge]:
     """An edge with another owner, who has a reserved domain, and with an endpoint for labelled tunnels."""
     directory = tmp_path_factory.mktemp("sdk-edge")
-    port, _ = free_port_range(1)
     settings = {
         "owners": [{"name": "other", "authtoken": OTHER_OWNER_TOKEN, "domains": [RESERVED]}],
-        "endpoints": [{"url": f"https://{LABELLED}:{port}", "labels": {"edge": "edghts_1"}}],
+        "endpoints": [{"url": f"https://{LABELLED}", "labels": {"edge": "edghts_1"}}],
     }
     config = directory / "edge.yml"
     config.write_text(yaml.safe_dump(settings))
-    with running_edge(directory, "--config", str(config), "--https-addr", f"127.0.0.1:{port}") as running:
+    with running_edge(directory, "--config", str(config)) as running:
         yield running
 
 

@@ -1,11 +1,14 @@
 """ngrok's official Go SDK, unmodified, through a real edge."""
 
+import json
+
 import pytest
 
 from kit import sdk_builds
 from kit.curl import curl
 from kit.edge import RunningEdge
 from kit.sdk_commands import CommandChecks
+from kit.sdk_examples import ask_example
 from kit.sdk_fixtures import Upstreams
 from kit.sdk_program import Sdk, SdkError, SdkProgram
 from kit.sdk_suite import DENY, SdkSuite, assert_saw, at
@@ -48,8 +51,27 @@ class TestGo(SdkSuite):
             assert other.forward(at(upstreams.nginx.plain), domain=name, pooling=True).url == listener.url
             assert_saw(curl(listener.url, sdk_edge.ca), proto="HTTP/1.1")
 
+    def test_an_agent_that_wants_several_legs_gets_one(
+        self, sdk: Sdk, sdk_edge: RunningEdge, upstreams: Upstreams, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MULTI_LEG", "1")
+        before = _sessions(sdk_edge)
+        with sdk.agent(sdk_edge) as program:
+            assert_saw(curl(program.forward(at(upstreams.nginx.plain)).url, sdk_edge.ca), proto="HTTP/1.1")
+            assert _sessions(sdk_edge) == before + 1
+
+
+def _sessions(edge: RunningEdge) -> int:
+    """How many sessions the edge has seen begin."""
+    records = [json.loads(line) for line in edge.log.read_text().splitlines()]
+    return sum(record["event"] == "session online" and record["process"] == "control" for record in records)
+
 
 class TestGoCommands(CommandChecks):
     """What the edge asks of it."""
 
     update = "update"
+
+
+def test_the_example(sdk_edge: RunningEdge, upstreams: Upstreams) -> None:
+    assert_saw(ask_example(sdk_edge, upstreams.nginx.plain, str(sdk_builds.go() / "forward")), proto="HTTP/1.1")

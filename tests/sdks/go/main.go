@@ -75,6 +75,7 @@ func newAgent(target map[string]string, events ngrok.EventHandler) (ngrok.Agent,
 		ngrok.WithAgentConnectCAs(roots),
 		ngrok.WithAutoConnect(false),
 		ngrok.WithEventHandler(events),
+		ngrok.WithMultiLeg(os.Getenv("MULTI_LEG") != ""),
 		ngrok.WithRPCHandler(func(_ context.Context, _ ngrok.AgentSession, request rpc.Request) ([]byte, error) {
 			mutex.Lock()
 			defer mutex.Unlock()
