@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 from portico.agent.bind import BindKind, BindRequest
 from portico.agent.dial import Dialer, UpstreamTls
 from portico.agent.forwarder import Forwarder
-from portico.agent.http_observer import HttpObserver
 from portico.agent.inspector import CapturedRequest, Inspector
 from portico.agent.metrics import ConnectionFigures, ConnectionMeter
-from portico.agent.replay import replay
 from portico.agent.session import AgentSession, Bind, Command, SessionStatus
 from portico.agent.settings import AgentTls, SessionSettings
 from portico.agent.tls_end import server_context
@@ -21,6 +19,7 @@ from portico.tunnel.messages import ProxyHeader
 
 if TYPE_CHECKING:
     from portico.agent.file_server import FileServer
+    from portico.agent.http_observer import HttpObserver
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +97,8 @@ class AgentEndpoint:
 
     async def replay(self, captured: CapturedRequest) -> None:
         """Send a captured request to the upstream again. Raises DialError, and PorticoError for one kept in part."""
+        from portico.agent.replay import replay
+
         inspector = self._agent.inspector
         if inspector is None or captured.request.truncated:
             raise PorticoError(NOT_SERVED, "the request was too long to be kept whole, so it cannot be replayed")
@@ -216,5 +217,7 @@ class Agent:
             self.endpoints.remove(endpoint)
 
     @staticmethod
-    def _observer(inspector: Inspector, name: str, meter: ConnectionMeter) -> Callable[[ProxyHeader], HttpObserver]:
+    def _observer(inspector: Inspector, name: str, meter: ConnectionMeter) -> "Callable[[ProxyHeader], HttpObserver]":
+        from portico.agent.http_observer import HttpObserver  # brings httptools
+
         return lambda header: HttpObserver(inspector, name, header.client_addr, meter)

@@ -5,10 +5,9 @@ import logging
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from portico.agent.dial import Dialer, DialError
-from portico.agent.http_observer import HttpObserver
 from portico.agent.metrics import ConnectionMeter
 from portico.agent.tls_end import TlsEnd
 from portico.model.errors import UPSTREAM_UNREACHABLE, PorticoError
@@ -19,6 +18,9 @@ from portico.tunnel.rpc import tell
 from portico.tunnel.splice import Splice, StreamSide
 from portico.tunnel.transport import Stream, StreamHandler
 
+if TYPE_CHECKING:
+    from portico.agent.http_observer import HttpObserver
+
 log = logging.getLogger(__name__)
 
 GREETING_SECONDS: Final = 10.0
@@ -26,7 +28,7 @@ GREETING_SECONDS: Final = 10.0
 LINGER_SECONDS: Final = 5.0
 """How long a stream whose upstream failed may still be read by the edge."""
 
-Observe = Callable[[ProxyHeader], HttpObserver]
+Observe = Callable[[ProxyHeader], "HttpObserver"]
 
 
 class Forwarder:
