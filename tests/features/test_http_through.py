@@ -290,7 +290,8 @@ async def test_an_upstream_that_is_down_is_said_and_recovers(
         assert answer.headers["portico-error-code"] == "PORTICO_8012"
         assert "refused" in answer.text
         if kind == "application/json":
-            assert json.loads(answer.text)["error_code"] == "PORTICO_8012"
+            body = json.loads(answer.text)
+            assert (body["error_code"], body["portico_error_code"]) == ("ERR_NGROK_8012", "PORTICO_8012")
 
         server = await asyncio.start_server(serve, "127.0.0.1", port)
         answer = await client.get(url)

@@ -73,8 +73,14 @@ def html_page(code: ErrorCode, detail: str = "") -> str:
 
 
 def json_page(code: ErrorCode, detail: str = "") -> str:
-    """The object for programs; its first three fields are those of the API's errors."""
-    fields = {"error_code": code.ngrok or str(code), "status_code": code.status, "msg": code.title, "fix": code.fix}
+    """The object for programs; its first three fields are those of the API's errors, which follow ngrok's."""
+    fields = {
+        "error_code": code.ngrok or str(code),
+        "status_code": code.status,
+        "msg": code.title,
+        "fix": code.fix,
+        "portico_error_code": str(code),
+    }
     if detail:
         fields["detail"] = detail
     return json.dumps(fields) + "\n"
