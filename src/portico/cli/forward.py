@@ -76,13 +76,14 @@ def _tunnel(kind: str, values: dict[str, Any]) -> Any:
     """The flags as an entry of `tunnels:`. Raises PorticoError(OPTION_INVALID) that names every wrong flag."""
     from pydantic import ValidationError
 
-    from portico.cli.config.document import in_words
     from portico.cli.config.models import Tunnel
     from portico.model.errors import OPTION_INVALID, PorticoError
 
     try:
         return Tunnel.model_validate(values)
     except ValidationError as error:
+        from portico.cli.config.document import in_words
+
         said = [
             (".".join(str(part) for part in item["loc"] if isinstance(part, str)), in_words(item))
             for item in error.errors()

@@ -12,7 +12,7 @@ from portico.model.errors import AUTHTOKEN_MISSING, OPTION_INVALID, PorticoError
 
 if TYPE_CHECKING:
     from portico.agent.settings import SessionSettings
-    from portico.cli.config.models import AgentKeys, Document
+    from portico.cli.config.models import AgentKeys, EndpointKeys, Tunnel
     from portico.logs import LogFormat
 
 _NAMES = ("config", "authtoken", "connect_url", "connect_cas", "log", "log_format", "log_level")
@@ -56,25 +56,24 @@ def agent_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """One agent's document with the flags and the environment laid over it."""
+    """What the files say, with the flags and the environment laid over it."""
 
-    document: "Document"
     agent: "AgentKeys"
+    entries: "dict[str, Tunnel | EndpointKeys]"
+    """Endpoints that can be started by name."""
 
     @classmethod
     def take(cls, parameters: dict[str, Any], environment: Mapping[str, str] = os.environ) -> "Setup":
         """Join the agent's options, taken out of `parameters`, with environment and files. Raises PorticoError."""
-        from portico.cli.config.document import load
-
         given = {name: parameters.pop(name, None) for name in _NAMES}
-        document = load(config_files(cast("tuple[str, ...]", given.pop("config") or ())))
+        agent, entries = _read(config_files(cast("tuple[str, ...]", given.pop("config") or ())))
         from_environment = {
             "authtoken": environment.get("PORTICO_AUTHTOKEN") or environment.get("NGROK_AUTHTOKEN"),
             "connect_url": environment.get("PORTICO_CONNECT_URL"),
             "connect_cas": environment.get("PORTICO_CONNECT_CAS"),
         }
         chosen = {name: value for name in given if (value := given[name] or from_environment.get(name))}
-        return cls(document, _with(document.agent, chosen))
+        return cls(_with(agent, chosen), entries)
 
     def session(self) -> "SessionSettings":
         """What the agent connects with. Raises PorticoError(AUTHTOKEN_MISSING | OPTION_INVALID)."""
@@ -117,10 +116,22 @@ def default_connect_url() -> str:
     return "localhost:443" if is_root else "localhost:8443"
 
 
-def _with(agent: "AgentKeys", chosen: dict[str, Any]) -> "AgentKeys":
+def _read(files: list[Path]) -> "tuple[AgentKeys | None, dict[str, Tunnel | EndpointKeys]]":
+    """Without a file nothing of the document's machinery is needed, and the agent starts sooner."""
+    if not files:
+        return None, {}
+    from portico.cli.config.document import load
+    from portico.cli.config.endpoints import named_entries
+
+    document = load(files)
+    return document.agent, named_entries(document)
+
+
+def _with(agent: "AgentKeys | None", chosen: dict[str, Any]) -> "AgentKeys":
     from portico.cli.config.models import AgentKeys
 
-    return AgentKeys.model_validate({**agent.model_dump(exclude_unset=True), **chosen})
+    said = agent.model_dump(exclude_unset=True) if agent else {}
+    return AgentKeys.model_validate({**said, **chosen})
 
 
 def _refuse_unserved(agent: "AgentKeys") -> None:

@@ -26,7 +26,7 @@ def start(names: tuple[str, ...], everything: bool, nothing: bool, region: str |
     portico start web db
     portico start --all
     """
-    from portico.cli.config.endpoints import entry_forwardings, named_entries
+    from portico.cli.config.endpoints import entry_forwardings
     from portico.cli.run import run_agent
 
     if region is not None:
@@ -34,7 +34,7 @@ def start(names: tuple[str, ...], everything: bool, nothing: bool, region: str |
     if sum((bool(names), everything, nothing)) != 1:
         raise click.UsageError("give names of endpoints, or --all, or --none")
     setup = Setup.take(parameters)
-    known = named_entries(setup.document)
+    known = setup.entries
     chosen = list(known) if everything else _known(names, list(known))
     wanted = tuple(one for name in chosen for one in entry_forwardings(name, known[name]))
     return run_agent(setup, wanted, persistent=True)

@@ -10,10 +10,8 @@ from portico.agent.bind import BindKind, BindRequest, HttpOptions, SignIn
 from portico.agent.dial import UpstreamTls
 from portico.agent.settings import AgentTls
 from portico.agent.upstream import Upstream, parse_upstream
-from portico.cli.config.document import validate
 from portico.cli.config.models import Document, EndpointKeys, HeaderChange, Networked, OAuth, Oidc, Tunnel
 from portico.cli.config.pem import read_authorities, read_key_pair
-from portico.cli.config.source import parse
 from portico.cli.config.traffic_policy import policy_text
 from portico.model.endpoint import EndpointUrl
 from portico.model.errors import OPTION_INVALID, UPSTREAM_INVALID, PorticoError
@@ -49,6 +47,9 @@ def entry_forwardings(name: str, entry: Tunnel | EndpointKeys) -> tuple[Forwardi
 
 def described_forwardings(description: dict[str, Any]) -> tuple[Forwarding, ...]:
     """What to start for one entry of `endpoints:` or `tunnels:` that a program wrote as JSON. Raises PorticoError."""
+    from portico.cli.config.document import validate
+    from portico.cli.config.source import parse
+
     name = str(description.get("name") or "")
     if "upstream" in description:
         document: dict[str, Any] = {"version": 3, "endpoints": [description]}

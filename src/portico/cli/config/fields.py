@@ -14,7 +14,8 @@ _LONGEST: Final = 24 * 3600.0
 class Section(BaseModel):
     """A part of the file: immutable, and closed to keys it does not know. A key without a value counts as absent."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    # defer_build: a command builds the validators of the models that it uses, and no others.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 def seconds(value: object) -> object:

@@ -1,14 +1,10 @@
 """The text of a traffic policy, from wherever it is kept. What it means is the edge's matter."""
 
 import json
-import urllib.error
-import urllib.request
-from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
 from portico.cli.config.models import Tunnel
-from portico.cli.config.source import parse, read_text
 from portico.model.errors import CONFIG_INVALID, CONFIG_MISSING, OPTION_INVALID, PorticoError
 
 _SECONDS_TO_FETCH: Final = 10
@@ -38,6 +34,8 @@ def policy_text(tunnel: Tunnel) -> str:
 
 
 def _read(name: str) -> str:
+    from portico.cli.config.source import read_text
+
     try:
         return read_text(Path(name).expanduser())
     except PorticoError as error:
@@ -46,6 +44,8 @@ def _read(name: str) -> str:
 
 def _checked(text: str, name: str) -> str:
     """`text`, which must be a mapping; what is wrong inside it the edge tells. Raises PorticoError(CONFIG_INVALID)."""
+    from portico.cli.config.source import parse
+
     source = parse(text, name)
     if source.problems:
         raise PorticoError(CONFIG_INVALID, "\n".join(map(str, source.problems)), fix=_FIX)
@@ -55,6 +55,10 @@ def _checked(text: str, name: str) -> str:
 
 
 def _fetched(url: str) -> str:
+    import urllib.error
+    import urllib.request
+    from http.client import HTTPException
+
     if not url.startswith(("http://", "https://")):
         raise PorticoError(OPTION_INVALID, f"{url!r} is no http or https address")
     try:
