@@ -42,8 +42,9 @@ async def _no_listener_is_left() -> AsyncIterator[None]:
     await portico.kill()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def trust(edge: RunningEdge) -> ssl.SSLContext:
+    # One for each test: httpx writes its ALPN into the context that it is given.
     return ssl.create_default_context(cafile=str(edge.ca))
 
 
