@@ -1,4 +1,4 @@
-"""Which certificate a name is served with: its owner's own, or one of the edge's authority, issued on demand."""
+"""Which certificate a name is served with: an uploaded one, or one of the edge's authority, issued on demand."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from portico.certificates.authority import Authority
-from portico.certificates.check import check_own_pair
+from portico.certificates.uploads import Uploads
 from portico.model.endpoint import KeyPair
-from portico.model.names import candidates
 
 MAX_LEAVES: Final = 10_000
 """Leaves kept; one is about 1.2 kB, and issuing it again takes 0.2 ms."""
@@ -23,16 +22,10 @@ class Expiries:
 
     authority: datetime
     edge: datetime
-    own: dict[str, datetime]
-    """Owners' own certificates, by host; nobody but the owner can renew them."""
+    uploads: dict[str, datetime]
+    """Owners' certificates, by id; nobody but the owner can renew them."""
     leaves: int
     """Automatic certificates in the cache."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Own:
-    pair: KeyPair
-    not_after: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +48,7 @@ class Certificates:
         authority: Authority,
         domain: str,
         may_issue: Callable[[str], bool],
+        uploads: Uploads | None = None,
         *,
         now: Callable[[], datetime] = utc_now,
         max_leaves: int = MAX_LEAVES,
@@ -65,7 +59,7 @@ class Certificates:
         self._now = now
         self._max_leaves = max_leaves
         self._edge = self._issue(self._edge_names)
-        self._own: dict[str, _Own] = {}
+        self._uploads = uploads or Uploads(lambda _owner, _host: False)
         self._leaves: OrderedDict[str, _Leaf] = OrderedDict()
 
     def edge_pair(self) -> KeyPair:
@@ -74,23 +68,14 @@ class Certificates:
             self._edge = self._issue(self._edge_names)
         return self._edge.pair
 
-    def set_own(self, host: str, pair: KeyPair, *, where: str) -> None:
-        """Serve `host` (a name or wildcard) with its owner's pair.
-
-        Raises PorticoError(CERTIFICATE_INVALID), naming `where`, if the pair is unfit for it.
-        """
-        facts = check_own_pair(pair, host, now=self._now(), where=where)
-        self._own[host] = _Own(pair, facts.not_after)
-
-    def remove_own(self, host: str) -> None:
-        """Serve `host` with an automatic certificate again."""
-        self._own.pop(host, None)
-
     def for_name(self, host: str) -> KeyPair | None:
-        """The pair for this SNI (normalized): its owner's, else the edge's own, else an automatic one if allowed."""
-        own = next((self._own[name] for name in candidates(host) if name in self._own), None)
-        if own is not None:
-            return own.pair
+        """The pair for this SNI (normalized): the best upload, else the edge's own, else an automatic one.
+
+        What was given out has to be asked for again from time to time, for all of them expire.
+        """
+        upload = self._uploads.best_for(host, self._now())
+        if upload is not None:
+            return upload.pair
         if host in self._edge_names:
             return self.edge_pair()
         return self._leaf(host) if self._may_issue(host) else None
@@ -99,14 +84,9 @@ class Certificates:
         """Drop the automatic certificate of a name that is served no longer."""
         self._leaves.pop(host, None)
 
-    def due(self) -> list[str]:
-        """Names whose automatic certificate has to be renewed now: ask for each again and give Envoy the answer."""
-        return [host for host, leaf in self._leaves.items() if self._is_due(leaf)]
-
     def expiries(self) -> Expiries:
         """When the certificates expire."""
-        own = {host: own.not_after for host, own in self._own.items()}
-        return Expiries(self._authority.not_after, self._edge.not_after, own, len(self._leaves))
+        return Expiries(self._authority.not_after, self._edge.not_after, self._uploads.expiries(), len(self._leaves))
 
     def _leaf(self, host: str) -> KeyPair:
         leaf = self._leaves.get(host)

@@ -108,9 +108,3 @@ def admin_app(
     return Starlette(
         routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", show_metrics)],
     )
-
-
-def api_app() -> Starlette:
-    """The application behind `api.<domain>`: health, which needs no credentials."""
-
-    return Starlette(routes=[Route("/healthz", healthz)])

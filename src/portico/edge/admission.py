@@ -8,6 +8,7 @@ from typing import Final
 
 from portico.model.errors import AGENT_TOO_OLD, AUTHTOKEN_MALFORMED, AUTHTOKEN_UNKNOWN, PorticoError
 from portico.model.owner import Owner
+from portico.store.credentials import Credential
 from portico.store.signing_keys import COOKIES
 from portico.store.store import Store
 
@@ -20,6 +21,7 @@ class Admitted:
     """An agent that may come in."""
 
     owner: Owner
+    credential: Credential
     version: str
     client_id: str
     """The agent's own where its cookie proves it, else a new one."""
@@ -45,19 +47,19 @@ class Admission:
             raise PorticoError(
                 AGENT_TOO_OLD, f"this edge speaks versions {', '.join(PROTOCOL_VERSIONS)} of the protocol"
             )
-        owner = self._owner_of(authtoken)
+        owner, credential = self._holder_of(authtoken)
         returning = bool(client_id) and hmac.compare_digest(self._cookie(client_id, owner), cookie)
         known = client_id if returning else secrets.token_hex(16)
-        return Admitted(owner, version, known, self._cookie(known, owner), returning)
+        return Admitted(owner, credential, version, known, self._cookie(known, owner), returning)
 
-    def _owner_of(self, authtoken: str) -> Owner:
+    def _holder_of(self, authtoken: str) -> tuple[Owner, Credential]:
         if not authtoken or len(authtoken) > _MAX_TOKEN or not authtoken.isprintable():
             raise PorticoError(AUTHTOKEN_MALFORMED, "the authtoken is empty or malformed")
         with self._store.read() as unit:
-            owner = unit.authtokens.owner_of(authtoken)
-        if owner is None:
+            holder = unit.authtokens.holder_of(authtoken)
+        if holder is None:
             raise PorticoError(AUTHTOKEN_UNKNOWN, "the authtoken is not known to this edge")
-        return owner
+        return holder
 
     def _cookie(self, client_id: str, owner: Owner) -> str:
         text = f"{client_id}\n{owner.id}".encode()

@@ -97,6 +97,13 @@ class Agents:
         for url in urls:
             self._soon(url, 0)
 
+    def dismiss(self, credential: str, reason: str) -> None:
+        """End every session of a credential now; its agents are told `reason`, and their names are free at once."""
+        for session in [one for one in self._registry.sessions if one.credential == credential]:
+            self.publish_later(self._registry.end_session(session.id, time.monotonic(), hold=False))
+            self.send(session.relay, CloseSession(session.id, reason))
+            log.info("session dismissed", extra={"session": session.id, "reason": reason})
+
     async def _reply(self, ident: int, work: Coroutine[Any, Any, Reply], outcomes: Counter | None = None) -> Reply:
         outcome = "ok"
         try:
@@ -125,6 +132,11 @@ class Agents:
             remote=message.remote,
             user_agent=auth.extra.user_agent,
             metadata=auth.extra.metadata,
+            credential=admitted.credential.id,
+            acl=admitted.credential.acl,
+            started=time.time(),
+            agent_version=auth.extra.version,
+            os=auth.extra.os,
         )
         self._registry.add_session(session)
         facts = {"session": session.id, "owner": session.owner.name, "remote": session.remote}
@@ -167,7 +179,7 @@ class Agents:
         else:
             wanted = messages.Bind.from_json(message.body)
             request, opts = bind_request(wanted), wanted.opts
-        bind = self._registry.bind(message.session, request, message.address, time.monotonic())
+        bind = self._registry.bind(message.session, request, message.address, time.monotonic(), started=time.time())
         await self._publish(bind)
         facts = {"url": str(bind.url), "session": bind.session, "forwards_to": request.forwards_to}
         log.info("endpoint online", extra=facts)

@@ -14,12 +14,14 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from portico import event_loop, logs
+from portico.api.app import api_app
 from portico.certificates.authority import Authority
 from portico.certificates.certificates import Certificates
-from portico.edge.admin import Metrics, NodeState, admin_app, api_app
+from portico.edge.admin import Metrics, NodeState, admin_app
 from portico.edge.admission import Admission
 from portico.edge.agents import Agents
 from portico.edge.child import FATAL_STATUS
+from portico.edge.live import Live, Reservations
 from portico.edge.node import Node
 from portico.edge.notices import notify
 from portico.edge.publisher import Publisher
@@ -55,18 +57,30 @@ class Control:
         first_start(self._store, data_dir)
         apply_owners(self._store, node.owners)
         self._metrics = Metrics()
-        self._registry = Registry(
-            node.naming, node.limits, self._reserved(), [(one.url, one.labels) for one in node.labelled]
-        )
+        self._reservations = Reservations(self._store)
+        self._registry = Registry(node.naming, node.limits, labelled=[(one.url, one.labels) for one in node.labelled])
+        self._registry.reserve(self._reservations.domains, self._reservations.ports)
         authority = Authority.load_or_create(data_dir, datetime.now(UTC))
-        self._certificates = Certificates(authority, node.frame.domain, self._may_issue)
+        self._certificates = Certificates(authority, node.frame.domain, self._may_issue, self._reservations.uploads)
+        self._hosts: set[str] = set()
         types = load_message_types(envoy_binary(), data_dir / "cache")
-        self._ads = AdsServer(run_dir / "xds.sock", types, on_secret_wanted=self._secret)
+        self._ads = AdsServer(
+            run_dir / "xds.sock", types, on_secret_wanted=self._secret, on_secret_released=self._hosts.discard
+        )
         self._publisher = Publisher(self._ads, node.frame, self._registry.endpoint)
         admission = Admission(self._store)
         self._agents = Agents(node, self._registry, self._publisher, admission, self._metrics)
         self._links = RelayLinks(run_dir / "control.sock", self._on_hello, self._agents.answer)
         self._agents.send = self._links.send
+        self._live = Live(
+            node.naming,
+            self._registry,
+            self._agents,
+            self._links,
+            self._publisher,
+            self._reservations,
+            self._secrets_in_use,
+        )
         self._resynced = asyncio.Event()
         self._serving = False
         self._draining = False
@@ -108,17 +122,18 @@ class Control:
         """What Envoy is to know at the start: what is live, and the reserved names that are offline."""
         return {*self._registry.urls, *self._registry.reserved_urls}
 
-    def _reserved(self) -> list[tuple[str, str]]:
-        with self._store.read() as unit:
-            names = {owner.id: owner.name for owner in unit.owners.all()}
-            return [(domain.name, names[domain.owner_id]) for domain in unit.domains.all()]
-
     def _may_issue(self, host: str) -> bool:
         return host.endswith(f".{self._node.frame.domain}") or self._registry.serves(host)
 
     def _secret(self, name: str) -> Resource | None:
         pair = self._certificates.for_name(name)
-        return secret_resource(name, pair) if pair else None
+        if pair is None:
+            return None
+        self._hosts.add(name)
+        return secret_resource(name, pair)
+
+    def _secrets_in_use(self) -> list[Resource]:
+        return [secret for name in sorted(self._hosts) if (secret := self._secret(name))]
 
     def _edge_secret(self) -> Resource:
         return secret_resource(EDGE_CERTIFICATE, self._certificates.edge_pair())
@@ -127,9 +142,9 @@ class Control:
         """Give Envoy a new certificate well before the old one ends; open connections do not notice."""
         while True:
             await asyncio.sleep(CERTIFICATE_CHECK_SECONDS)
-            due = [secret for name in self._certificates.due() if (secret := self._secret(name))]
             try:
-                await self._publisher.replace([self._edge_secret(), *due])
+                # All, not only those that are due: an upload may have expired, and another one takes its place.
+                await self._publisher.replace([self._edge_secret(), *self._secrets_in_use()])
             except PorticoError as error:
                 log.error("certificates are not renewed", extra={"code": str(error.code), "reason": error.message})
 
@@ -165,7 +180,7 @@ class Control:
         address = self._node.admin
         async with (
             _served(admin, host=address.host, port=address.port),
-            _served(api_app(), uds=self._node.frame.api_socket),
+            _served(api_app(self._store, self._live), uds=self._node.frame.api_socket),
         ):
             yield
 

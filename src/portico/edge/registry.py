@@ -12,9 +12,11 @@ from typing import Final
 
 from portico.edge.bind_request import BindRequest
 from portico.edge.naming import Naming
+from portico.model.acl import EVERYTHING, Acl
 from portico.model.endpoint import Address, EdgeTls, Endpoint, EndpointUrl, Scheme
 from portico.model.errors import (
     ALREADY_ONLINE,
+    BIND_FORBIDDEN,
     BIND_INVALID,
     DOMAIN_RESERVED,
     LABELS_UNKNOWN,
@@ -49,6 +51,13 @@ class Session:
     remote: str
     user_agent: str = ""
     metadata: str = ""
+    credential: str = ""
+    """Id of the credential that it was opened with."""
+    acl: Acl = EVERYTHING
+    started: float = 0.0
+    """Unix time."""
+    agent_version: str = ""
+    os: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,8 @@ class LiveBind:
     address: str
     url: EndpointUrl
     request: BindRequest
+    started: float = 0.0
+    """Unix time."""
 
 
 @dataclass(slots=True)
@@ -97,6 +108,7 @@ class Registry:
         self._naming = naming
         self._limits = limits
         self._reserved = dict(reserved)
+        self._reserved_ports: dict[int, str] = {}
         self._labelled = list(labelled)
         self._sessions: dict[str, Session] = {}
         self._by_agent: dict[tuple[str, int], str] = {}
@@ -131,8 +143,13 @@ class Registry:
             raise PorticoError(TOO_MANY_SESSIONS, f"{session.owner.name} has {limit} sessions, which is its limit")
         self._admit(session)
 
-    def end_session(self, session_id: str, now: float) -> list[EndpointUrl]:
-        """Forget a session with its binds; its names stay kept for its agent for a while. Idempotent."""
+    def change_acl(self, credential: str, acl: Acl) -> None:
+        """From now on this holds for the binds of the credential's sessions; what is online stays so."""
+        for session in [one for one in self._sessions.values() if one.credential == credential]:
+            self._sessions[session.id] = replace(session, acl=acl)
+
+    def end_session(self, session_id: str, now: float, *, hold: bool = True) -> list[EndpointUrl]:
+        """Forget a session with its binds; with `hold`, its names stay kept for its agent for a while. Idempotent."""
         session = self._sessions.pop(session_id, None)
         if session is None:
             return []
@@ -143,15 +160,21 @@ class Registry:
         for bind in self._binds.pop(session_id).values():
             self._leave(bind, session.owner)
             self._release(bind.url)
-            self._holds[bind.url] = _Hold(session.client_id, now + HOLD_SECONDS, bind.request)
-            self._held_hosts[bind.url.host] += 1
+            if hold:
+                self._holds[bind.url] = _Hold(session.client_id, now + HOLD_SECONDS, bind.request)
+                self._held_hosts[bind.url.host] += 1
             changed.append(bind.url)
         return changed
 
     # Binds
 
-    def bind(self, session_id: str, request: BindRequest, address: str, now: float) -> LiveBind:
-        """Give `request` its URL and make it live. Raises PorticoError with the rule that forbids it."""
+    def bind(
+        self, session_id: str, request: BindRequest, address: str, now: float, *, started: float = 0.0
+    ) -> LiveBind:
+        """Give `request` its URL and make it live. Raises PorticoError with the rule that forbids it.
+
+        `now` is the loop's time, `started` the time of day (Unix).
+        """
         session = self._sessions[session_id]
         mine = self._binds[session_id]
         self._expire_holds(now)
@@ -163,7 +186,7 @@ class Registry:
         bind_id = request.bind_id or secrets.token_hex(8)
         if (old := mine.pop(bind_id, None)) is not None:
             self._leave(old, session.owner)
-        bind = LiveBind(bind_id, request.token or secrets.token_hex(16), session_id, address, url, request)
+        bind = LiveBind(bind_id, request.token or secrets.token_hex(16), session_id, address, url, request, started)
         mine[bind_id] = bind
         self._join(bind, session.owner)
         return bind
@@ -210,6 +233,21 @@ class Registry:
         """The URLs that are served now."""
         return iter(self._pools)
 
+    def binds(self) -> list[LiveBind]:
+        """All live binds."""
+        return [bind for mine in self._binds.values() for bind in mine.values()]
+
+    def holders(self, place: str) -> set[str]:
+        """Ids of the owners whose binds are online under a host name, or `tcp:<port>`."""
+        urls = tuple(self._places.get(place, ()))
+        return {self._sessions[bind.session].owner.id for url in urls for bind in self._pools[url].binds.values()}
+
+    def reserve(self, domains: Iterable[tuple[str, str]], ports: Iterable[tuple[int, str]]) -> list[EndpointUrl]:
+        """From now on these are reserved, each with its owner's name; the URLs that may have changed by it."""
+        before, self._reserved = self._reserved, dict(domains)
+        self._reserved_ports = dict(ports)
+        return [self._naming.named(Scheme.HTTPS, name) for name in before.keys() ^ self._reserved.keys()]
+
     def serves(self, host: str) -> bool:
         """Whether some endpoint or reserved domain, live or offline, answers for `host`."""
         return any(
@@ -245,6 +283,7 @@ class Registry:
         else:
             url = self._naming.named(request.scheme, request.host)
         self._check_reserved(session, url)
+        _check_acl(session, request, url)
         hold = self._holds.get(url)
         if hold is not None and hold.client_id != session.client_id:
             raise PorticoError(ALREADY_ONLINE, f"{url} is kept for an agent that lost its connection just now")
@@ -259,9 +298,12 @@ class Registry:
         raise PorticoError(LABELS_UNKNOWN, f"no endpoint of this edge has the labels {text or '(none)'}")
 
     def _check_reserved(self, session: Session, url: EndpointUrl) -> None:
-        owner = next((self._reserved[name] for name in candidates(url.host) if name in self._reserved), None)
+        if url.scheme is Scheme.TCP:
+            owner = self._reserved_ports.get(url.port)
+        else:
+            owner = next((self._reserved[name] for name in candidates(url.host) if name in self._reserved), None)
         if owner is not None and owner != session.owner.name:
-            raise PorticoError(DOMAIN_RESERVED, f"{url.host} is reserved for somebody else")
+            raise PorticoError(DOMAIN_RESERVED, f"{_place(url)} is reserved for somebody else")
 
     def _check_pool(self, url: EndpointUrl, request: BindRequest) -> None:
         rival = self._rival(url)
@@ -287,7 +329,8 @@ class Registry:
         )
 
     def _taken(self, url: EndpointUrl) -> bool:
-        return url in self._pools or url in self._holds or self._rival(url) is not None
+        reserved = url.scheme is Scheme.TCP and url.port in self._reserved_ports
+        return reserved or url in self._pools or url in self._holds or self._rival(url) is not None
 
     def _expire_holds(self, now: float) -> None:
         # All holds last equally long, so the dict is in the order of their ends.
@@ -331,6 +374,12 @@ def _endpoint(url: EndpointUrl, request: BindRequest, addresses: tuple[Address, 
         proxy_protocol=request.proxy_protocol > 0,
         host_header=request.host_header,
     )
+
+
+def _check_acl(session: Session, request: BindRequest, url: EndpointUrl) -> None:
+    acl = session.acl
+    if not (acl.permits_labels(request.labels) if request.scheme is None else acl.permits(url)):
+        raise PorticoError(BIND_FORBIDDEN, f"the credential of this session may not bind {url}")
 
 
 def _place(url: EndpointUrl) -> str:

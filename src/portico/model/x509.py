@@ -61,6 +61,12 @@ def read_key_pair(pair: KeyPair, *, now: datetime, where: str) -> CertificateFac
         return _facts(leaf)
 
 
+def read_key_pair_facts(pair: KeyPair) -> CertificateFacts:
+    """The leaf's facts of a pair that was checked before and may have expired since."""
+    with _certificate_errors("a stored certificate"):
+        return _facts(_certificates(pair.certificate, "a stored certificate")[0])
+
+
 def read_authorities(pem: str, *, now: datetime, where: str) -> tuple[CertificateFacts, ...]:
     """Check a bundle of CA certificates; the facts of each. All that are unfit are named at once."""
     with _certificate_errors(where):

@@ -8,8 +8,9 @@ import pytest
 
 from portico.certificates.authority import LEAF_LIFETIME, Authority
 from portico.certificates.certificates import Certificates, edge_names
+from portico.certificates.check import check_own_pair
+from portico.certificates.uploads import Upload, Uploads
 from portico.model.endpoint import KeyPair
-from portico.model.errors import CERTIFICATE_INVALID, PorticoError
 
 START = datetime.now(UTC)
 
@@ -69,15 +70,16 @@ def test_an_automatic_certificate_is_issued_once_and_only_where_allowed(certific
     assert certificates.expiries().leaves == 1
 
 
-def test_the_owners_own_goes_before_the_automatic_one(certificates: Certificates) -> None:
-    wild, exact = own_pair("*.t.example.com"), own_pair("a.t.example.com")
-    certificates.set_own("*.t.example.com", wild, where="wild")
-    certificates.set_own("a.t.example.com", exact, where="exact")
-    assert certificates.for_name("a.t.example.com") is exact
-    assert certificates.for_name("b.t.example.com") is wild
-    certificates.remove_own("a.t.example.com")
-    certificates.remove_own("a.t.example.com")
-    assert certificates.for_name("a.t.example.com") is wild
+def test_an_upload_goes_before_the_automatic_one_and_its_end_brings_that_back(clock: Clock) -> None:
+    uploads = Uploads(lambda _owner, _host: True)
+    certificates = Certificates(Authority.create(START), "t.example.com", lambda _: True, uploads, now=clock)
+    automatic = certificates.for_name("a.t.example.com")
+    own = own_pair("a.t.example.com")
+    uploads.replace([Upload("cert_1", "own_1", own, check_own_pair(own, now=START, where="own"))], {})
+    assert certificates.for_name("a.t.example.com") is own
+    assert list(certificates.expiries().uploads) == ["cert_1"]
+    uploads.replace([], {})
+    assert certificates.for_name("a.t.example.com") is automatic
 
 
 def test_the_least_used_leaves_are_forgotten(certificates: Certificates) -> None:
@@ -93,13 +95,11 @@ def test_the_least_used_leaves_are_forgotten(certificates: Certificates) -> None
 def test_certificates_are_renewed_well_before_they_expire(certificates: Certificates, clock: Clock) -> None:
     edge, leaf = certificates.edge_pair(), certificates.for_name("a.t.example.com")
     clock.time = START + LEAF_LIFETIME / 2
-    assert certificates.due() == []
     assert certificates.edge_pair() is edge
+    assert certificates.for_name("a.t.example.com") is leaf
     clock.time = START + LEAF_LIFETIME * 0.7
-    assert certificates.due() == ["a.t.example.com"]
     assert certificates.for_name("a.t.example.com") is not leaf
     assert certificates.edge_pair() is not edge
-    assert certificates.due() == []
     assert certificates.expiries().edge > START + LEAF_LIFETIME
 
 
@@ -117,20 +117,6 @@ def test_a_forgotten_leaf_is_gone(certificates: Certificates) -> None:
     certificates.forget("a.t.example.com")
     certificates.forget("a.t.example.com")
     assert certificates.for_name("a.t.example.com") is not pair
-
-
-def test_the_expiry_of_an_owners_certificate_is_known(certificates: Certificates) -> None:
-    certificates.set_own("a.t.example.com", own_pair("a.t.example.com"), where="own")
-    own = certificates.expiries().own
-    assert list(own) == ["a.t.example.com"]
-    assert abs(own["a.t.example.com"] - START - LEAF_LIFETIME) <= timedelta(seconds=1)
-
-
-def test_an_unfit_pair_is_refused_and_changes_nothing(certificates: Certificates) -> None:
-    with pytest.raises(PorticoError, match=r"own: the certificate is for b[.]example, not for a[.]example") as caught:
-        certificates.set_own("a.example", own_pair("b.example"), where="own")
-    assert caught.value.code is CERTIFICATE_INVALID
-    assert certificates.for_name("a.example") is None
 
 
 @pytest.mark.parametrize("name", ["localhost", "connect.localhost", "127.0.0.1"])

@@ -1,0 +1,81 @@
+"""What the API wants of the node that it speaks for; the edge provides it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from portico.model.acl import Acl
+from portico.model.endpoint import EndpointUrl
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSession:
+    """An agent's session."""
+
+    id: str
+    owner_id: str
+    credential_id: str
+    remote: str
+    """The agent's address, `host:port`."""
+    agent_version: str
+    os: str
+    metadata: str
+    transport: str
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEndpoint:
+    """A bind of a session: its public URL and what it leads to."""
+
+    id: str
+    session_id: str
+    owner_id: str
+    url: EndpointUrl
+    started_at: datetime
+    name: str = ""
+    description: str = ""
+    metadata: str = ""
+    forwards_to: str = ""
+    upstream_protocol: str = ""
+    pooling: bool = False
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+class Node(Protocol):
+    """What is live, and how a change takes effect. The async methods return when it has, and raise nothing."""
+
+    @property
+    def domain(self) -> str:
+        """The edge's own domain."""
+
+    @property
+    def tcp_ports(self) -> range:
+        """The ports that tcp endpoints may have."""
+
+    def sessions(self) -> list[LiveSession]:
+        """All live sessions."""
+
+    def endpoints(self) -> list[LiveEndpoint]:
+        """All live endpoints, one for each bind."""
+
+    def holders(self, place: str) -> set[str]:
+        """Ids of the owners who are online under a host name, or `tcp:<port>`. May be called in any thread."""
+
+    def check_domain(self, host: str) -> None:
+        """Raises PorticoError(DOMAIN_RESERVED) for the edge's own names. May be called in any thread."""
+
+    async def command(self, session_id: str, command: str) -> None:
+        """Have an agent `stop`, `restart` or `update`. Raises PorticoError(AGENT_REFUSED)."""
+
+    async def revoked(self, credential_id: str) -> None:
+        """A credential is gone: end its sessions."""
+
+    async def acl_changed(self, credential_id: str, acl: Acl) -> None:
+        """A credential's rules are others now."""
+
+    async def reservations_changed(self) -> None:
+        """Domains or addresses have been reserved or given free."""
+
+    async def certificates_changed(self) -> None:
+        """Uploaded certificates, or the domains that name them, have changed."""
