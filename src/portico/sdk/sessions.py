@@ -73,7 +73,8 @@ class Sessions:
 
     async def close(self) -> None:
         """Close all listeners and sessions."""
-        await self.disconnect(None)
+        for listener in list(self._listeners):  # those that the edge ended too: they hold sockets and sessions
+            await listener.close()
         starting, self._shared = list(self._shared.values()), {}
         for task in starting:
             task.cancel()

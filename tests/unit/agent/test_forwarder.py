@@ -299,3 +299,23 @@ async def test_certificates_are_checked_when_they_are_given(agent: Agent, echo: 
             await agent.open(TLS, upstream, agent_tls=tls)
         assert caught.value.code is CERTIFICATE_INVALID
     assert agent.endpoints == []
+
+
+async def test_a_visitor_who_does_not_begin_is_not_waited_for(
+    server: AgentServer, agent: Agent, echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portico.agent.forwarder.GREETING_SECONDS", 0.05)
+    _, pair, _ = tls_pieces()
+    endpoint = await agent.open(TLS, parse_upstream(echo.port, http=False), agent_tls=AgentTls(pair))
+    assert await server.visit(endpoint.id, proto="tls").end() == b""
+    await until(lambda: endpoint.figures.open == 0)
+    assert echo.open == 0
+
+
+async def test_no_tls_where_tls_is_awaited(server: AgentServer, agent: Agent, echo: Echo) -> None:
+    _, pair, _ = tls_pieces()
+    endpoint = await agent.open(TLS, parse_upstream(echo.port, http=False), agent_tls=AgentTls(pair))
+    answer = await server.visit(endpoint.id, GET, proto="tls").end()
+    assert answer == b"" or answer.startswith(b"\x15")  # an alert
+    await until(lambda: endpoint.figures.open == 0)
+    assert echo.open == 0
