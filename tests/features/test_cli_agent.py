@@ -210,13 +210,15 @@ def test_the_screen_lives_and_gives_the_terminal_back(terminal: Terminal, edge: 
     columns = 80 if "cli-screen-80" in terminal.text else 120
     url = f"https://cli-screen-{columns}.localhost:{edge.https_port}"
     assert curl(f"{url}/seen", edge.ca).status == 200
-    assert "200 OK" in terminal.until("/seen")
+    terminal.until("200 OK")
+    assert "/seen" in terminal.text
     assert terminal.attributes_now() != terminal.attributes  # no echo while it is shown
     terminal.resize(60, 12)
     terminal.until("…")
     terminal.press(b"typed\x03")
     terminal.until("\x1b[?1049l")
     assert terminal.process.wait(PATIENCE) == 0
+    terminal.drain()
     assert terminal.attributes_now() == terminal.attributes
     assert "\x1b[?25h" in terminal.text  # the cursor
     assert "Traceback" not in terminal.text
@@ -231,6 +233,7 @@ def test_the_screen_is_given_back_when_it_ends_with_an_error(
     try:
         second.until("PORTICO_334")
         assert second.process.wait(PATIENCE) == 1
+        second.drain()
         assert second.attributes_now() == second.attributes
         assert "\x1b[?1049l" in second.text
     finally:

@@ -104,6 +104,11 @@ class Terminal:
         self.text += fresh
         return fresh
 
+    def drain(self) -> None:
+        """Take what is left to read of a program that has ended."""
+        while select.select([self._screen], [], [], 0)[0]:
+            self.text += os.read(self._screen, 65_536).decode("utf-8", "replace")
+
     def press(self, keys: bytes) -> None:
         """Type."""
         os.write(self._screen, keys)
