@@ -3,12 +3,12 @@
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.edge import free_port_range
 from kit.polling import eventually
 
 SAW = 'return 200 "proto=$server_protocol host=$http_host sni=$ssl_server_name proxy=$proxy_protocol_addr\\n";'
@@ -28,6 +28,15 @@ class Nginx:
     proxied_tls: int
 
 
+def free_ports(count: int) -> list[int]:
+    """Different ports that were free a moment ago, outside of the ranges that edges get for tcp endpoints."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
 def program() -> str | None:
     """Path of nginx; it is often outside of users' PATH."""
     return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -38,8 +47,7 @@ def nginx(directory: Path, certificate: Path, key: Path) -> Iterator[Nginx]:
     """Run nginx with this key pair."""
     binary = program()
     assert binary is not None
-    first, _ = free_port_range(5)
-    ports = Nginx(*range(first, first + 5))
+    ports = Nginx(*free_ports(5))
     tls = f"ssl_certificate {certificate}; ssl_certificate_key {key};"
     servers = [
         f"server {{ listen 127.0.0.1:{ports.plain}; location / {{ {SAW} }} }}",

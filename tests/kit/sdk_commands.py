@@ -42,7 +42,7 @@ class Rig:
 
 
 @pytest.fixture
-async def rig(sdk: Sdk, tmp_path: Path) -> AsyncIterator[Rig]:
+async def sdk_rig(sdk: Sdk, tmp_path: Path) -> AsyncIterator[Rig]:
     """Everything running, the endpoint bound."""
     ca, certificate, key = front.make_certificate(tmp_path)
     port = free_port()
@@ -63,20 +63,20 @@ class CommandChecks:
     update = "update 9.9.9"
     """What the program notes of an Update; not every SDK tells its handler the version."""
 
-    async def test_update_then_stop(self, rig: Rig) -> None:
-        assert await rig.command("update", Version="9.9.9", PermitMajorVersion=True) == ""
-        assert await rig.command("stop") == ""
-        await rig.until_obeyed(self.update, "stop")
+    async def test_update_then_stop(self, sdk_rig: Rig) -> None:
+        assert await sdk_rig.command("update", Version="9.9.9", PermitMajorVersion=True) == ""
+        assert await sdk_rig.command("stop") == ""
+        await sdk_rig.until_obeyed(self.update, "stop")
 
-    async def test_restart(self, rig: Rig) -> None:
-        assert await rig.command("restart") == ""
-        await rig.until_obeyed("restart")
+    async def test_restart(self, sdk_rig: Rig) -> None:
+        assert await sdk_rig.command("restart") == ""
+        await sdk_rig.until_obeyed("restart")
 
-    async def test_an_endpoint_that_the_edge_ends(self, sdk: Sdk, rig: Rig) -> None:
-        order = link.StopBind(session=rig.session, bind=rig.bind, message="gone", error_code="ERR_NGROK_3200")
-        rig.relay.control.send(order)
+    async def test_an_endpoint_that_the_edge_ends(self, sdk: Sdk, sdk_rig: Rig) -> None:
+        order = link.StopBind(session=sdk_rig.session, bind=sdk_rig.bind, message="gone", error_code="ERR_NGROK_3200")
+        sdk_rig.relay.control.send(order)
         if "unbind-after-stop" not in sdk.lacks:
-            assert (await rig.relay.control.wait_for(link.Unbind)).bind == rig.bind
+            assert (await sdk_rig.relay.control.wait_for(link.Unbind)).bind == sdk_rig.bind
         # The session goes on.
-        await asyncio.to_thread(rig.program.forward, UPSTREAM)
-        assert (await rig.relay.control.wait_for(link.Bind, 2)).session == rig.session
+        await asyncio.to_thread(sdk_rig.program.forward, UPSTREAM)
+        assert (await sdk_rig.relay.control.wait_for(link.Bind, 2)).session == sdk_rig.session

@@ -328,26 +328,44 @@ class PoolChecks:
 
 
 class ReturnChecks:
-    """What the SDK does when its relay dies."""
+    """What becomes of the SDK's endpoints when parts of the edge die."""
 
     def test_agents_return_after_a_relay_was_killed(
-        self, sdk: Sdk, sdk_edge: RunningEdge, upstreams: Upstreams
+        self, sdk: Sdk, sdk_edge: RunningEdge, upstreams: Upstreams, pairs: KeyPairs
     ) -> None:
+        certificate, key = (path.read_text() for path in pairs.issue("returning-tls.localhost"))
+        raw = at(upstreams.nginx.plain, "tcp")
         with sdk.agent(sdk_edge) as program:
-            urls = [
-                program.forward(at(upstreams.nginx.plain)).url,
-                program.forward(at(upstreams.nginx.plain), domain="returning.localhost").url,
-                program.forward(at(upstreams.nginx.plain, "tcp"), proto="tcp").url,
-            ]
-            for url in urls:
-                assert_saw(curl(url, sdk_edge.ca), proto="HTTP/1.1")
-            old = sdk_edge.child("r0")
-            os.kill(old, signal.SIGKILL)
-            eventually(lambda: sdk_edge.child("r0") != old)
-            for url in urls:
-                eventually(lambda url=url: curl(url, sdk_edge.ca).status == 200)  # type: ignore[misc]
-                assert_saw(curl(url, sdk_edge.ca), proto="HTTP/1.1")
+            own = program.forward(raw, proto="tls", domain="returning-tls.localhost", crt=certificate, key=key)
+            trusted = {
+                program.forward(at(upstreams.nginx.plain)).url: sdk_edge.ca,
+                program.forward(at(upstreams.nginx.plain), domain="returning.localhost").url: sdk_edge.ca,
+                program.forward(raw, proto="tcp").url: sdk_edge.ca,
+                own.url: pairs.ca,
+            }
+            for url, ca in trusted.items():
+                assert_saw(curl(url, ca, "--http1.1"), proto="HTTP/1.1")
+            _kill(sdk_edge, "r0")
+            for url, ca in trusted.items():
+                eventually(lambda url=url, ca=ca: curl(url, ca, "--http1.1").status == 200)  # type: ignore[misc]
             assert_saw(curl(program.forward(at(upstreams.nginx.plain)).url, sdk_edge.ca), proto="HTTP/1.1")
+
+    def test_nothing_is_lost_with_control(self, sdk: Sdk, sdk_edge: RunningEdge, upstreams: Upstreams) -> None:
+        with sdk.agent(sdk_edge) as program:
+            listener = program.forward(at(upstreams.nginx.plain))
+            assert_saw(curl(listener.url, sdk_edge.ca), proto="HTTP/1.1")
+            _kill(sdk_edge, "control")
+            assert_saw(curl(listener.url, sdk_edge.ca), proto="HTTP/1.1")
+            assert_saw(curl(program.forward(at(upstreams.nginx.plain)).url, sdk_edge.ca), proto="HTTP/1.1")
+            listener.close()
+            eventually(lambda: curl(listener.url, sdk_edge.ca).status == 404)
+
+
+def _kill(edge: RunningEdge, child: str) -> None:
+    """Kill a child of the edge, and wait until another is in its place."""
+    old = edge.child(child)
+    os.kill(old, signal.SIGKILL)
+    eventually(lambda: edge.child(child) != old)
 
 
 class SdkSuite(HttpChecks, TlsChecks, TcpChecks, ErrorChecks, PoolChecks, ReturnChecks):
