@@ -11,6 +11,8 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from portico.model.errors import PorticoError, all_codes
+
 type_field = "type"
 REPLACED: Final = "replaced"
 """The reason of a CloseSession by which the agent's next session has taken over already."""
@@ -215,6 +217,18 @@ FromRelay = (
 FromControl = Reply | CloseSession | StopBind | AgentCommand | Collect | Drain
 
 M = TypeVar("M")
+
+
+def refusal(error: PorticoError) -> dict[str, object]:
+    """The `body` of a Reply to an SSH question that is refused; agents' refusals are in their protocol's own form."""
+    return {"Code": error.code.number, "Message": error.message, "Fix": error.fix}
+
+
+def raise_refusal(body: dict[str, object]) -> None:
+    """Raise the PorticoError that `refusal` made `body` of, if it did."""
+    if "Code" in body:
+        code = next(code for code in all_codes() if code.number == body["Code"])
+        raise PorticoError(code, str(body["Message"]), fix=str(body["Fix"]))
 
 
 class LinkError(Exception):

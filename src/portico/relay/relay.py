@@ -9,14 +9,14 @@ import signal
 import socket
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from portico.relay import limits, link
 from portico.relay.arrival import Arrival
 from portico.relay.binds import SocketPaths
 from portico.relay.figures import Figures
 from portico.relay.link_client import Command, LinkClient
-from portico.relay.session import AgentSession, Surroundings
+from portico.relay.session import AgentSession, HeldSession, Surroundings
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,13 @@ AGENTS_BACKLOG: Final = 4096
 DRAIN_SECONDS: Final = 5.0
 """Grace after SIGTERM; Drain brings its own."""
 _DRAIN_STEP: Final = 0.2
+
+
+class Door(Protocol):
+    """What lets sessions in."""
+
+    def close(self) -> None:
+        """Let nobody in any more."""
 
 
 class Relay:
@@ -49,15 +56,20 @@ class Relay:
         self._around.paths.clean()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end, DRAIN_SECONDS)
-        server = await loop.create_unix_server(self._arrive, sock=self._agents_socket(), backlog=AGENTS_BACKLOG)
+        server = await self._listen()
         linked = loop.create_task(self._link.run())
-        log.info("relay serves agents", extra={"directory": str(self._directory)})
+        log.info("relay serves", extra={"directory": str(self._directory)})
         grace = await self._ending
         server.close()
         await self._drain(grace)
         linked.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await linked
+
+    async def _listen(self) -> "Door":
+        """Begin to take those whose sessions are to be held."""
+        loop = asyncio.get_running_loop()
+        return await loop.create_unix_server(self._arrive, sock=self._agents_socket(), backlog=AGENTS_BACKLOG)
 
     def _agents_socket(self) -> socket.socket:
         if self._agents_fd is not None:
@@ -139,7 +151,7 @@ class Relay:
         await asyncio.sleep(_DRAIN_STEP)
         self._around.paths.clean()
 
-    def _dismiss(self, sessions: Iterable[AgentSession]) -> None:
+    def _dismiss(self, sessions: Iterable[HeldSession]) -> None:
         for session in sessions:
             session.close("the relay ends")
 

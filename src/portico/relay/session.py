@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from portico.model.errors import EDGE_BUSY, TOO_MANY_ENDPOINTS, UPSTREAM_UNREACHABLE, ErrorCode, PorticoError, all_codes
 from portico.relay import limits, link
@@ -46,8 +46,27 @@ class Surroundings:
     paths: SocketPaths
     figures: Figures
     mark: str
-    sessions: dict[str, "AgentSession"] = field(default_factory=dict)
+    sessions: dict[str, "HeldSession"] = field(default_factory=dict)
     """The authenticated ones, by id."""
+
+
+class HeldSession(Protocol):
+    """What a relay does with a session, whatever carries it."""
+
+    lease: link.SessionLease | None
+    binds: dict[str, Bind]
+
+    def is_idle(self) -> bool:
+        """Whether no visitor would notice the session's end."""
+
+    def close(self, reason: str) -> None:
+        """End the session: its sockets are gone when this returns."""
+
+    def stop_bind(self, order: link.StopBind) -> None:
+        """Stop serving a bind and say so to the other side."""
+
+    async def command(self, name: str, body: Body) -> str:
+        """Send Stop, Restart or Update; returns the agent's error, empty on success."""
 
 
 class AgentSession:
@@ -77,7 +96,6 @@ class AgentSession:
             StreamKind.UNBIND: self._unbind,
             StreamKind.PATCH_TUNNEL_STATE: self._patch,
             StreamKind.SRV_INFO: self._server_info,
-            StreamKind.UPSTREAM_FAILED: self._upstream_failed,
         }
 
     # For visitors.
@@ -164,8 +182,12 @@ class AgentSession:
         if stream.kind == StreamKind.AUTH and not self._asked:
             self._asked = True
             return rpc.Answering(stream, partial(self._answer, self._authenticate))
+        if self.lease is None:
+            return None
+        if stream.kind == StreamKind.UPSTREAM_FAILED:
+            return rpc.Hearing(stream, self._upstream_failed)
         answer = self._requests.get(stream.kind)
-        if answer is None or self.lease is None:
+        if answer is None:
             return None
         return rpc.Answering(stream, partial(self._answer, answer))
 
@@ -274,7 +296,7 @@ class AgentSession:
         question = link.ServerInfo(id=self._around.link.next_id(), session=self.id)
         return (await self._ask(question)).body
 
-    async def _upstream_failed(self, body: Body) -> None:
+    def _upstream_failed(self, body: Body) -> None:
         failed = messages.UpstreamFailed.from_json(body)
         bind = self.binds.get(failed.id)
         if bind is not None:

@@ -16,7 +16,7 @@ from portico.tunnel.transport import StreamHandler
 KEEP_BYTES: Final = 0x10000
 """What is kept to be sent again on another stream. A refusal comes within a round trip, when little has been sent."""
 REASON_SECONDS: Final = 0.01
-"""How long a stream's end waits for the agent's reason: a RST overtakes it on the way."""
+"""How long a reset stream waits for the agent's reason: a RST overtakes it on the way."""
 LINGER_SECONDS: Final = 5.0
 """How long a visitor who got our own page may go on sending the request."""
 WATCH_SECONDS: Final = 60.0

@@ -70,35 +70,63 @@ def tell(session: SessionProtocol, kind: int, message: Message | bytes) -> None:
     asyncio.get_running_loop().call_later(ANSWER_SECONDS, stream.abandon)
 
 
-class Answering(StreamHandler):
-    """Reads one request and answers it, without waiting for the peer's FIN: Rust SDKs finish only after the answer.
+class _Reading(StreamHandler):
+    """Reads one JSON object from a stream; garbage and an early end reset the stream."""
 
-    Answer and FIN leave in one frame. Garbage, an early end and an exception of `answer` reset the stream.
-    """
-
-    def __init__(self, stream: Stream, answer: Answer) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._answer = answer
         self._reader = JsonReader()
-        self._task: asyncio.Task[None] | None = None
+        self._complete = False
+
+    def received(self, body: dict[str, object]) -> None:
+        """The object is whole. May raise ProtocolError."""
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
-        if self._task is not None:
+        if self._complete:
             return
         try:
             body = self._reader.feed(data)
+            if body is not None:
+                self._complete = True
+                self.received(body)
         except ProtocolError as error:
-            log.warning("bad request", extra={"kind": self._stream.kind, "reason": error.message})
+            log.warning("bad message", extra={"kind": self._stream.kind, "reason": error.message})
             self._stream.reset(ErrorCode.PROTOCOL)
-            return
-        if body is not None:
-            self._task = asyncio.get_running_loop().create_task(self._respond(body))
 
     def eof_received(self) -> None:
-        """An end before the request is whole is an error."""
-        if self._task is None:
+        """An end before the object is whole is an error."""
+        if not self._complete:
             self._stream.reset(ErrorCode.PROTOCOL)
+
+
+class Hearing(_Reading):
+    """Hands on a message that has no answer at once, before any frame that came after it is looked at."""
+
+    def __init__(self, stream: Stream, hear: Callable[[dict[str, object]], None]) -> None:
+        super().__init__(stream)
+        self._hear = hear
+
+    def received(self, body: dict[str, object]) -> None:
+        """Nothing is to be said back."""
+        self._hear(body)
+        self._stream.write_eof()
+
+
+class Answering(_Reading):
+    """Answers one request without waiting for the peer's FIN: Rust SDKs finish only after the answer.
+
+    Answer and FIN leave in one frame. An exception of `answer` resets the stream.
+    """
+
+    def __init__(self, stream: Stream, answer: Answer) -> None:
+        super().__init__(stream)
+        self._answer = answer
+        self._task: asyncio.Task[None] | None = None
+
+    def received(self, body: dict[str, object]) -> None:
+        """Begin to answer."""
+        self._task = asyncio.get_running_loop().create_task(self._respond(body))
 
     def connection_lost(self, code: int | None) -> None:
         """Nobody waits for the answer any more; work that was begun is not cut in the middle."""
