@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from portico.model.errors import STORE_UNUSABLE, PorticoError
+from portico.store.acme import Acme
 from portico.store.audit import AuditLog
 from portico.store.credentials import Credentials, SshCredentials
 from portico.store.domains import Domains
@@ -51,6 +52,7 @@ class Unit:
         self.audit = AuditLog(session)
         self.answers = Answers(session)
         self.signing_keys = SigningKeys(session)
+        self.acme = Acme(session)
 
 
 class Store:

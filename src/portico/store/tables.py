@@ -166,3 +166,44 @@ class SigningKeyRow(Base):
     purpose: Mapped[str] = mapped_column(String(40), primary_key=True)
     secret: Mapped[bytes] = mapped_column(LargeBinary(32))
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=utc_now)
+
+
+class AcmeAccountRow(Base):
+    """The edge's account at one ACME authority. Its key is as secret as those of certificates."""
+
+    __tablename__ = "acme_accounts"
+    directory: Mapped[str] = mapped_column(String(255), primary_key=True)
+    key_id: Mapped[str] = mapped_column(String(255))
+    uri: Mapped[str] = mapped_column(String(500))
+    private_key_pem: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=utc_now)
+
+
+class AcmeCertificateRow(Base):
+    """An automatic certificate, how its orders do, and which node orders it just now."""
+
+    __tablename__ = "acme_certificates"
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    names: Mapped[list[Any]] = mapped_column(JSON)
+    certificate_pem: Mapped[str | None] = mapped_column(Text)
+    private_key_pem: Mapped[str | None] = mapped_column(Text)
+    not_before: Mapped[datetime | None] = mapped_column(UtcTime)
+    not_after: Mapped[datetime | None] = mapped_column(UtcTime)
+    directory: Mapped[str] = mapped_column(String(255))
+    renew_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    failures: Mapped[int] = mapped_column(Integer)
+    last_error: Mapped[str] = mapped_column(String(500))
+    next_attempt: Mapped[datetime | None] = mapped_column(UtcTime)
+    lease_holder: Mapped[str | None] = mapped_column(String(40))
+    lease_until: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class AcmeChallengeRow(Base):
+    """A challenge that is under way, so that any node can answer it."""
+
+    __tablename__ = "acme_challenges"
+    kind: Mapped[str] = mapped_column(String(20), primary_key=True)
+    host: Mapped[str] = mapped_column(String(255), primary_key=True)
+    token: Mapped[str] = mapped_column(String(255), primary_key=True)
+    answer: Mapped[str] = mapped_column(String(500))
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=utc_now)

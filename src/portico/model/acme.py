@@ -1,0 +1,62 @@
+"""Certificates that a public authority issues by itself (ACME, RFC 8555): what the edge knows and keeps of them."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from portico.model.endpoint import KeyPair
+
+
+class ChallengeKind(StrEnum):
+    """How control over a name is shown."""
+
+    HTTP = "http-01"
+    """RFC 8555, 8.3: an answer on port 80."""
+    TLS_ALPN = "tls-alpn-01"
+    """RFC 8737: a certificate on port 443."""
+    DNS = "dns-01"
+    """RFC 8555, 8.4: a TXT record; the only one for wildcards."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcmeAccount:
+    """The edge's account at one authority."""
+
+    directory: str
+    """URL of the authority's directory."""
+    key_id: str
+    """The id of the external account that it is bound to, or nothing."""
+    uri: str
+    key: str = field(repr=False)
+    """PEM."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcmeChallenge:
+    """A challenge that is under way: what any node of the edge answers for `host`."""
+
+    kind: ChallengeKind
+    host: str
+    token: str
+    answer: str
+    """The key authorization (RFC 8555, 8.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcmeCertificate:
+    """One automatic certificate through its whole life: wanted, ordered, issued, renewed."""
+
+    name: str
+    """The name or wildcard that it is known by; the first of `names`."""
+    names: tuple[str, ...]
+    pair: KeyPair | None = None
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    directory: str = ""
+    """Who issued it."""
+    renew_at: datetime | None = None
+    failures: int = 0
+    """Orders that failed since the last that succeeded."""
+    last_error: str = ""
+    next_attempt: datetime | None = None
+    """Not before this moment, after a failure."""
