@@ -15,6 +15,14 @@ class SocketAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class ChallengeSockets:
+    """Unix sockets where control answers the challenges of certificate authorities (ACME)."""
+
+    http: str
+    tls: str
+
+
+@dataclass(frozen=True, slots=True)
 class EdgeFrame:
     """The node's own names, addresses and sockets."""
 
@@ -31,6 +39,16 @@ class EdgeFrame:
     """Response header, secret to this node, in which a relay names the error of its own 502 and 503 pages."""
     idle_seconds: int = 3600
     """How long a stream may be silent in both directions before it is ended; 0 for ever."""
+
+    challenges: ChallengeSockets | None = None
+    """None where every automatic certificate is of the edge's own authority."""
+    wildcard: bool = True
+    """Whether the edge's certificate covers `*.domain`, where that may be; else each name has a certificate."""
+
+    @property
+    def covers_names(self) -> bool:
+        """Whether the edge's certificate serves all names below the domain; clients accept no `*.localhost`."""
+        return self.wildcard and "." in self.domain
 
     @property
     def connect_host(self) -> str:

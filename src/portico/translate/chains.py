@@ -33,7 +33,7 @@ def http_chains(frame: EdgeFrame) -> list[Resource]:
     The secret of the first is there because the listener's own `connect` chain names it too (see `certificate_named`).
     """
     return [
-        Resource(FILTER_CHAIN, names.EDGE_CHAIN, _http_chain(frame, names.EDGE_CHAIN, edge_certificate())),
+        Resource(FILTER_CHAIN, names.EDGE_CHAIN, _http_chain(frame, names.EDGE_CHAIN, edge_certificate(frame))),
         Resource(
             FILTER_CHAIN,
             names.ON_DEMAND_CHAIN,
@@ -42,7 +42,7 @@ def http_chains(frame: EdgeFrame) -> list[Resource]:
     ]
 
 
-def listener_chains() -> list[Body]:
+def listener_chains(frame: EdgeFrame) -> list[Body]:
     """The chains within the https listener, as constant. Envoy could not change it in place if there were none."""
     return [
         {
@@ -51,9 +51,10 @@ def listener_chains() -> list[Body]:
         },
         {"name": names.PASS_THROUGH_CHAIN, "filters": [*_by_sni(), tcp_proxy("tls", names.PASS_THROUGH_CHAIN)]},
         {
-            **_tls(names.CONNECT_CHAIN, transport_socket(edge_certificate(), _AUTOMATIC)),
+            **_tls(names.CONNECT_CHAIN, transport_socket(edge_certificate(frame), _AUTOMATIC)),
             "filters": [tcp_proxy("connect", names.AGENTS_CLUSTER, after_handshake=True)],
         },
+        *([_challenge_chain()] if frame.challenges else []),
     ]
 
 
@@ -76,7 +77,7 @@ def certificate_chain(host: str, frame: EdgeFrame) -> str:
     OpenSSL and browsers reject `*.localhost`: RFC 6125 leaves wildcards of a top-level name to them.
     """
     label, _, parent = host.partition(".")
-    covered = "." in frame.domain and parent == frame.domain and label != "*"
+    covered = frame.covers_names and parent == frame.domain and label != "*"
     return names.EDGE_CHAIN if covered else names.ON_DEMAND_CHAIN
 
 
@@ -140,6 +141,11 @@ def _http_chain(frame: EdgeFrame, name: str, certificate: Body) -> Body:
 
 def _tls(name: str, socket: Body) -> Body:
     return {"name": name, "transport_socket": socket, "transport_socket_connect_timeout": HANDSHAKE_TIMEOUT}
+
+
+def _challenge_chain() -> Body:
+    """A certificate authority that looks (TLS-ALPN-01) meets control itself, which has the certificate to show."""
+    return {"name": names.CHALLENGE_CHAIN, "filters": [tcp_proxy("acme", names.TLS_CHALLENGES)]}
 
 
 def _by_sni() -> list[Body]:

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from portico.model.edge import EdgeFrame
+from portico.model.edge import ChallengeSockets, EdgeFrame
 from portico.model.endpoint import Address, Endpoint
 from portico.translate import names
 from portico.translate.resource import CLUSTER, Resource
@@ -41,6 +41,14 @@ def api_cluster(frame: EdgeFrame) -> Resource:
     body = _cluster(names.API_CLUSTER, (Address(frame.api_socket),), proxied=False)
     body["typed_extension_protocol_options"] = _http_options(1)
     return Resource(CLUSTER, names.API_CLUSTER, body)
+
+
+def challenge_clusters(sockets: ChallengeSockets) -> list[Resource]:
+    """Control, for certificate authorities: their requests, and their handshakes."""
+    http = _cluster(names.HTTP_CHALLENGES, (Address(sockets.http),), proxied=False)
+    http["typed_extension_protocol_options"] = _http_options(1)
+    tls = _cluster(names.TLS_CHALLENGES, (Address(sockets.tls),), proxied=False)
+    return [Resource(CLUSTER, names.HTTP_CHALLENGES, http), Resource(CLUSTER, names.TLS_CHALLENGES, tls)]
 
 
 def _cluster(name: str, addresses: tuple[Address, ...], *, proxied: bool) -> Body:

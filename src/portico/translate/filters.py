@@ -1,6 +1,8 @@
 """The HTTP filters of every connection manager, in their one order, with the reason for each place."""
 
 from portico.model.edge import EdgeFrame
+from portico.translate import names
+from portico.translate.challenges import challenge_filter
 from portico.translate.lookup import lookup_filter
 from portico.translate.typed import Body, extension
 
@@ -11,8 +13,11 @@ def http_filters(frame: EdgeFrame, scope_class: str, labels: int) -> list[Body]:
     What stands between the first and the last must be on by default and switched off by the scopes that do not use it:
     which filters run is decided from the scope known at the start, and for a host that `lookup` finds there is none.
     """
+    answers = frame.challenges is not None and scope_class == names.PLAIN
     return [
-        # First: it settles which endpoint is meant, so everything behind it runs under that endpoint's settings.
+        # Before any endpoint: a certificate authority that looks for a challenge means the edge, if the edge knows it.
+        *([challenge_filter()] if answers else []),
+        # Then: it settles which endpoint is meant, so everything behind it runs under that endpoint's settings.
         lookup_filter(frame, scope_class, labels),
         # Last by Envoy's rule. The x-envoy headers would tell upstreams and visitors of the edge's inside.
         extension(

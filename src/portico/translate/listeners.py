@@ -6,7 +6,7 @@ from portico.model.edge import EdgeFrame, SocketAddress
 from portico.model.endpoint import Endpoint
 from portico.translate import names
 from portico.translate.chains import http_chains, listener_chains, tcp_proxy
-from portico.translate.clusters import BUFFER_BYTES, agents_cluster, api_cluster
+from portico.translate.clusters import BUFFER_BYTES, agents_cluster, api_cluster, challenge_clusters
 from portico.translate.connection_manager import connection_manager
 from portico.translate.resource import LISTENER, Resource
 from portico.translate.scopes import forwarding_scope
@@ -25,6 +25,7 @@ def frame_resources(frame: EdgeFrame) -> list[Resource]:
     return [
         agents_cluster(frame),
         api_cluster(frame),
+        *(challenge_clusters(frame.challenges) if frame.challenges else []),
         forwarding_scope(frame, names.PUBLIC, frame.api_host, names.API_CLUSTER, None),
         *http_chains(frame),
     ]
@@ -47,7 +48,7 @@ def https_listener(frame: EdgeFrame, table: SniTable) -> Resource:
         ],
         "listener_filters_timeout": _HELLO_TIMEOUT,
         "filter_chain_matcher": filter_chain_matcher(table, frame),
-        "filter_chains": listener_chains(),
+        "filter_chains": listener_chains(frame),
         "fcds_config": {"config_source": ADS},
     }
     return Resource(LISTENER, names.HTTPS_LISTENER, body)

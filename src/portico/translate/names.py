@@ -7,8 +7,14 @@ from portico.model.endpoint import Endpoint
 EDGE_CERTIFICATE: Final = "edge"
 """Secret: the edge's own certificate, for D, *.D where D has a dot, connect.D, localhost, 127.0.0.1 and ::1."""
 
+LOCAL_CERTIFICATE: Final = "edge-local"
+"""Secret, where the edge's certificate is a public one: that of the own authority, for localhost and for no name."""
+
 AGENTS_CLUSTER: Final = "agents"
 API_CLUSTER: Final = "api"
+HTTP_CHALLENGES: Final = "acme-http"
+TLS_CHALLENGES: Final = "acme-tls"
+"""Clusters: control, which answers certificate authorities."""
 
 HTTPS_LISTENER: Final = "https"
 HTTP_LISTENER: Final = "http"
@@ -23,6 +29,7 @@ ON_DEMAND_CHAIN: Final = "ondemand"
 TLS_CHAIN: Final = "tls"
 PASS_THROUGH_CHAIN: Final = "pt"  # noqa: S105 - a chain
 CONNECT_CHAIN: Final = "connect"
+CHALLENGE_CHAIN: Final = "acme"
 
 CLASS_HEADER: Final = "x-edge-class"
 HOST_HEADER: Final = "x-edge-host"

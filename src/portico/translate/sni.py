@@ -1,8 +1,8 @@
 """Which chain a visitor enters by, from the server name (SNI) that TLS tells."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Self
+from dataclasses import dataclass, field, replace
+from typing import Final, Self
 
 from portico.model.edge import EdgeFrame
 from portico.model.endpoint import Endpoint, EndpointUrl
@@ -10,6 +10,10 @@ from portico.model.names import candidates, is_wildcard
 from portico.translate import names
 from portico.translate.chains import TLS_SCHEMES, certificate_chain, chain_of
 from portico.translate.typed import Body, extension, typed
+
+
+_CHALLENGE_ALPN: Final = "'acme-tls/1'"
+"""RFC 8737, as Envoy writes a list of protocols to match on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,8 @@ class SniTable:
     """host → chain, where it is."""
     wildcards: frozenset[str] = frozenset()
     """The wildcards among the special ones."""
+    passing: frozenset[str] = frozenset()
+    """The hosts whose TLS does not end at the edge."""
 
     def with_endpoint(self, endpoint: Endpoint, frame: EdgeFrame) -> Self:
         """The table with this endpoint (or with its changed settings); itself if nothing changes."""
@@ -30,13 +36,18 @@ class SniTable:
             return self
         host = endpoint.url.host
         usual = chain == _chain_by_frame(host, frame)
-        if (self.usual if usual else self.special).get(host) == chain:
+        passes = endpoint.tls is None
+        if (self.usual if usual else self.special).get(host) == chain and passes == (host in self.passing):
             return self
         rest = self._without(host)
         if usual:
-            return type(self)(rest.special, {**rest.usual, host: chain}, rest.wildcards)
-        wildcards = rest.wildcards | {host} if is_wildcard(host) else rest.wildcards
-        return type(self)({**rest.special, host: chain}, rest.usual, wildcards)
+            return replace(rest, usual={**rest.usual, host: chain})
+        return replace(
+            rest,
+            special={**rest.special, host: chain},
+            wildcards=rest.wildcards | {host} if is_wildcard(host) else rest.wildcards,
+            passing=rest.passing | {host} if passes else rest.passing,
+        )
 
     def without(self, url: EndpointUrl) -> Self:
         """The table without an endpoint; itself if it has none. An http one may share its host with an https one."""
@@ -44,15 +55,16 @@ class SniTable:
 
     def _without(self, host: str) -> Self:
         if host in self.special:
-            return type(self)(_less(self.special, host), self.usual, self.wildcards - {host})
+            special = _less(self.special, host)
+            return replace(self, special=special, wildcards=self.wildcards - {host}, passing=self.passing - {host})
         if host in self.usual:
-            return type(self)(self.special, _less(self.usual, host), self.wildcards)
+            return replace(self, usual=_less(self.usual, host))
         return self
 
     def matches_like(self, other: Self) -> bool:
         """Whether both give the same matcher, so that no listener needs to change."""
         if self.special is not other.special:
-            return self.chains() == other.chains()
+            return self.passing == other.passing and self.chains() == other.chains()
         return not self.wildcards or self.usual is other.usual or self.chains() == other.chains()
 
     def chains(self) -> Mapping[str, str]:
@@ -69,9 +81,26 @@ def _less(chains: Mapping[str, str], host: str) -> dict[str, str]:
 
 def filter_chain_matcher(table: SniTable, frame: EdgeFrame) -> Body:
     """The listener's matcher: the most specific name wins; no name at all is an agent's (`on_no_match`)."""
+    chains = {**_frame_wildcards(frame), **table.chains(), **_frame_hosts(frame)}
+    visitors = _by_server_name(chains, names.CONNECT_CHAIN)
+    if frame.challenges is None:
+        return visitors
+    looks = _by_server_name(_passing_chains(table), names.CHALLENGE_CHAIN)
+    return {
+        "matcher_tree": {
+            "input": extension("alpn", "envoy.extensions.matching.common_inputs.network.v3.ApplicationProtocolInput"),
+            "exact_match_map": {"map": {_CHALLENGE_ALPN: {"matcher": looks}}},
+        },
+        "on_no_match": {"matcher": visitors},
+    }
+
+
+def _by_server_name(chains: Mapping[str, str], otherwise: str) -> Body:
     by_chain: dict[str, list[str]] = {}
-    for host, chain in {**_frame_wildcards(frame), **table.chains(), **_frame_hosts(frame)}.items():
+    for host, chain in chains.items():
         by_chain.setdefault(chain, []).append(host)
+    if not by_chain:
+        return {"on_no_match": _to_chain(otherwise)}
     return {
         "matcher_tree": {
             "input": extension("sni", "envoy.extensions.matching.common_inputs.network.v3.ServerNameInput"),
@@ -81,8 +110,22 @@ def filter_chain_matcher(table: SniTable, frame: EdgeFrame) -> Body:
                 domain_matchers=[{"domains": hosts, "on_match": _to_chain(chain)} for chain, hosts in by_chain.items()],
             ),
         },
-        "on_no_match": _to_chain(names.CONNECT_CHAIN),
+        "on_no_match": _to_chain(otherwise),
     }
+
+
+def _passing_chains(table: SniTable) -> dict[str, str]:
+    """Where certificate authorities look behind the edge: whoever ends TLS there may have certificates in the making.
+
+    A host that ends at the edge although a wildcard around it passes is the edge's.
+    """
+    chains = {host: table.special[host] for host in table.passing}
+    wildcards = {host for host in table.passing if is_wildcard(host)}
+    if wildcards:
+        for host in (*table.special, *table.usual):
+            if host not in chains and not wildcards.isdisjoint(candidates(host)):
+                chains[host] = names.CHALLENGE_CHAIN
+    return chains
 
 
 def _frame_hosts(frame: EdgeFrame) -> dict[str, str]:
@@ -96,13 +139,13 @@ def _frame_hosts(frame: EdgeFrame) -> dict[str, str]:
 
 
 def _frame_wildcards(frame: EdgeFrame) -> dict[str, str]:
-    below = {f"*.{frame.domain}": names.EDGE_CHAIN} if "." in frame.domain else {}
+    below = {f"*.{frame.domain}": names.EDGE_CHAIN} if frame.covers_names else {}
     return {"*": names.ON_DEMAND_CHAIN, **below}
 
 
 def _chain_by_frame(host: str, frame: EdgeFrame) -> str:
     """What `_frame_wildcards` give to `host`: they cover any depth, unlike the edge's certificate."""
-    if "." in frame.domain and host.endswith(f".{frame.domain}"):
+    if frame.covers_names and host.endswith(f".{frame.domain}"):
         return names.EDGE_CHAIN
     return names.ON_DEMAND_CHAIN
 

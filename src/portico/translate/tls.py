@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from portico.model.edge import EdgeFrame
 from portico.model.endpoint import ClientVerification, EdgeTls, KeyPair, TlsVersion
 from portico.translate import names
 from portico.translate.resource import SECRET, Resource
@@ -24,9 +25,13 @@ def secret_resource(name: str, pair: KeyPair) -> Resource:
     return Resource(SECRET, name, {"name": name, "tls_certificate": certificate})
 
 
-def edge_certificate() -> Body:
-    """`CommonTlsContext` with the edge's own certificate, which is there before the listener is."""
-    return {"tls_certificate_sds_secret_configs": [{"name": names.EDGE_CERTIFICATE, "sds_config": ADS}]}
+def edge_certificate(frame: EdgeFrame) -> Body:
+    """`CommonTlsContext` with the edge's own certificate, which is there before the listener is.
+
+    No public authority vouches for localhost. Envoy takes the certificate that has the server name, or the first.
+    """
+    secrets = (names.LOCAL_CERTIFICATE, names.EDGE_CERTIFICATE) if frame.challenges else (names.EDGE_CERTIFICATE,)
+    return {"tls_certificate_sds_secret_configs": [{"name": name, "sds_config": ADS} for name in secrets]}
 
 
 def certificate_of_visitors_name() -> Body:
