@@ -11,7 +11,6 @@ from portico.translate import names
 from portico.translate.chains import TLS_SCHEMES, certificate_chain, chain_of
 from portico.translate.typed import Body, extension, typed
 
-
 _CHALLENGE_ALPN: Final = "'acme-tls/1'"
 """RFC 8737, as Envoy writes a list of protocols to match on."""
 
