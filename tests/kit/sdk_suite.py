@@ -350,6 +350,15 @@ class ReturnChecks:
                 eventually(lambda url=url, ca=ca: curl(url, ca, "--http1.1").status == 200)  # type: ignore[misc]
             assert_saw(curl(program.forward(at(upstreams.nginx.plain)).url, sdk_edge.ca), proto="HTTP/1.1")
 
+    def test_a_program_that_was_killed_gets_its_name_again(
+        self, sdk: Sdk, sdk_edge: RunningEdge, upstreams: Upstreams
+    ) -> None:
+        for _ in range(2):
+            with sdk.agent(sdk_edge) as program:
+                url = program.forward(at(upstreams.nginx.plain), domain="again.localhost").url
+                assert_saw(curl(url, sdk_edge.ca), proto="HTTP/1.1")
+            eventually(lambda url=url: curl(url, sdk_edge.ca).error_code == "ERR_NGROK_3200")  # type: ignore[misc]
+
     def test_nothing_is_lost_with_control(self, sdk: Sdk, sdk_edge: RunningEdge, upstreams: Upstreams) -> None:
         with sdk.agent(sdk_edge) as program:
             listener = program.forward(at(upstreams.nginx.plain))

@@ -28,7 +28,7 @@ from portico.model.names import candidates
 from portico.model.owner import Owner
 
 HOLD_SECONDS: Final = 60.0
-"""How long a name stays kept for the agent whose session was lost."""
+"""How long a name stays kept for the owner whose session was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,12 @@ class _Pool:
 
 @dataclass(frozen=True, slots=True)
 class _Hold:
-    """A name whose agent was lost: kept for it, and its visitors are told that it is offline."""
+    """A name whose agent was lost: kept for its owner, and its visitors are told that it is offline.
 
-    client_id: str
+    For the owner, not for the agent alone: a program that was interrupted and started again is another agent.
+    """
+
+    owner: str
     until: float
     request: BindRequest
 
@@ -149,7 +152,7 @@ class Registry:
             self._sessions[session.id] = replace(session, acl=acl)
 
     def end_session(self, session_id: str, now: float, *, hold: bool = True) -> list[EndpointUrl]:
-        """Forget a session with its binds; with `hold`, its names stay kept for its agent for a while. Idempotent."""
+        """Forget a session with its binds; with `hold`, its names stay kept for its owner for a while. Idempotent."""
         session = self._sessions.pop(session_id, None)
         if session is None:
             return []
@@ -161,7 +164,7 @@ class Registry:
             self._leave(bind, session.owner)
             self._release(bind.url)
             if hold:
-                self._holds[bind.url] = _Hold(session.client_id, now + HOLD_SECONDS, bind.request)
+                self._holds[bind.url] = _Hold(session.owner.name, now + HOLD_SECONDS, bind.request)
                 self._held_hosts[bind.url.host] += 1
             changed.append(bind.url)
         return changed
@@ -285,8 +288,8 @@ class Registry:
         self._check_reserved(session, url)
         _check_acl(session, request, url)
         hold = self._holds.get(url)
-        if hold is not None and hold.client_id != session.client_id:
-            raise PorticoError(ALREADY_ONLINE, f"{url} is kept for an agent that lost its connection just now")
+        if hold is not None and hold.owner != session.owner.name:
+            raise PorticoError(ALREADY_ONLINE, f"{url} is kept for an owner whose agent lost its connection just now")
         self._release(url)
         return url
 

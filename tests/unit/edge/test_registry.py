@@ -150,18 +150,26 @@ def test_limits_of_an_owner() -> None:
     registry.bind("s1", BindRequest(Scheme.HTTPS), "/9", now=0)
 
 
-def test_a_lost_name_is_kept_for_its_agent_and_then_given_up() -> None:
+def test_a_lost_name_is_kept_for_its_owner_and_then_given_up() -> None:
     registry = registry_with(session("s1", client_id="c1"))
     url = registry.bind("s1", HTTPS, "/1", now=0).url
     assert registry.end_session("s1", now=10) == [url]
     assert registry.end_session("s1", now=10) == []
-    registry.add_session(session("thief"))
+    registry.add_session(session("thief", BERT))
     with refused(334):
         registry.bind("thief", HTTPS, "/2", now=10 + HOLD_SECONDS - 1)
     registry.add_session(session("s2", client_id="c1"))
     assert registry.bind("s2", HTTPS, "/3", now=11).url == url
     registry.end_session("s2", now=20)
     assert registry.bind("thief", HTTPS, "/2", now=20 + HOLD_SECONDS).url == url
+
+
+def test_a_program_that_was_started_again_gets_its_name_at_once() -> None:
+    registry = registry_with(session("s1", client_id="c1"))
+    url = registry.bind("s1", HTTPS, "/1", now=0).url
+    registry.end_session("s1", now=10)
+    registry.add_session(session("s2", client_id="another"))
+    assert registry.bind("s2", HTTPS, "/2", now=11).url == url
 
 
 def test_a_rebind_in_the_same_session_moves_the_address() -> None:
