@@ -94,8 +94,17 @@ def running_edge(directory: Path, *flags: str, tcp_ports: int = 20) -> Iterator[
     data_dir, log = directory / "edge", directory / "edge.log"
     first, last = free_port_range(tcp_ports)
     command = [
-        *(sys.executable, "-m", "portico.cli.main", "edge", "--https-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"),
-        *("--admin-addr", "127.0.0.1:0", "--tcp-host", "127.0.0.1", "--tcp-ports", f"{first}-{last}"),
+        *(
+            sys.executable,
+            "-m",
+            "portico.cli.main",
+            "edge",
+            "--https-addr",
+            "127.0.0.1:0",
+            "--http-addr",
+            "127.0.0.1:0",
+        ),
+        *("--admin-addr", "127.0.0.1:0", "--tcp-host", "127.0.0.1", "--ssh-addr", "127.0.0.1:0", "--tcp-ports", f"{first}-{last}"),
         *("--data-dir", str(data_dir), "--log-format", "json", "--drain-seconds", "2", *flags),
     ]
     with log.open("w") as errors:

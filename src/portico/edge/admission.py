@@ -6,7 +6,14 @@ import secrets
 from dataclasses import dataclass
 from typing import Final
 
-from portico.model.errors import AGENT_TOO_OLD, AUTHTOKEN_MALFORMED, AUTHTOKEN_UNKNOWN, PorticoError
+from portico.model.acl import Acl
+from portico.model.errors import (
+    AGENT_TOO_OLD,
+    AUTHTOKEN_MALFORMED,
+    AUTHTOKEN_UNKNOWN,
+    SSH_CREDENTIAL_UNKNOWN,
+    PorticoError,
+)
 from portico.model.owner import Owner
 from portico.store.credentials import Credential
 from portico.store.signing_keys import COOKIES
@@ -51,6 +58,21 @@ class Admission:
         returning = bool(client_id) and hmac.compare_digest(self._cookie(client_id, owner), cookie)
         known = client_id if returning else secrets.token_hex(16)
         return Admitted(owner, credential, version, known, self._cookie(known, owner), returning)
+
+    def admit_ssh(self, fingerprint: str, authtoken: str) -> tuple[Owner, str, Acl]:
+        """Whose key (or else whose token) it is, the credential's id, and its rules.
+
+        Raises PorticoError: SSH_CREDENTIAL_UNKNOWN, AUTHTOKEN_MALFORMED or AUTHTOKEN_UNKNOWN.
+        """
+        if not fingerprint:
+            owner, token = self._holder_of(authtoken)
+            return owner, token.id, token.acl
+        with self._store.read() as unit:
+            holder = unit.ssh_credentials.holder_of(fingerprint)
+        if holder is None:
+            raise PorticoError(SSH_CREDENTIAL_UNKNOWN, f"the key {fingerprint} is not registered at this edge")
+        owner, key = holder
+        return owner, key.id, key.acl
 
     def _holder_of(self, authtoken: str) -> tuple[Owner, Credential]:
         if not authtoken or len(authtoken) > _MAX_TOKEN or not authtoken.isprintable():

@@ -12,6 +12,7 @@ from prometheus_client import Counter
 from portico.edge.admin import Metrics
 from portico.edge.admission import Admission
 from portico.edge.agent_options import bind_request, echoed_options, labelled_request, refuse_patched_policy
+from portico.edge.bind_request import BindRequest
 from portico.edge.node import Node
 from portico.edge.publisher import Publisher
 from portico.edge.registry import HOLD_SECONDS, LiveBind, Registry, Session
@@ -179,11 +180,16 @@ class Agents:
         else:
             wanted = messages.Bind.from_json(message.body)
             request, opts = bind_request(wanted), wanted.opts
-        bind = self._registry.bind(message.session, request, message.address, time.monotonic(), started=time.time())
+        bind = await self.bring_up(message.session, request, message.address)
+        return Reply(message.id, _bind_answer(bind, opts, message.labelled), bind=bind_lease(bind, message.labelled))
+
+    async def bring_up(self, session: str, request: BindRequest, address: str) -> LiveBind:
+        """Make `request` an endpoint that is served when this returns. Raises PorticoError."""
+        bind = self._registry.bind(session, request, address, time.monotonic(), started=time.time())
         await self._publish(bind)
         facts = {"url": str(bind.url), "session": bind.session, "forwards_to": request.forwards_to}
         log.info("endpoint online", extra=facts)
-        return Reply(message.id, _bind_answer(bind, opts, message.labelled), bind=_bind_lease(bind, message.labelled))
+        return bind
 
     async def _publish(self, bind: LiveBind) -> None:
         """Wait until Envoy serves a new bind; take it back where it cannot, or where its session ended meanwhile."""
@@ -251,7 +257,7 @@ def _bind_answer(bind: LiveBind, opts: dict[str, object], labelled: bool) -> dic
     ).to_json()
 
 
-def _bind_lease(bind: LiveBind, labelled: bool) -> BindLease:
+def bind_lease(bind: LiveBind, labelled: bool) -> BindLease:
     """How the relay is to serve the bind."""
     request, scheme = bind.request, bind.url.scheme
     is_http = scheme in (Scheme.HTTP, Scheme.HTTPS)

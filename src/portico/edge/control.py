@@ -27,13 +27,14 @@ from portico.edge.notices import notify
 from portico.edge.publisher import Publisher
 from portico.edge.registry import Registry
 from portico.edge.relay_links import RelayLinks
+from portico.edge.ssh_door import SshDoor
 from portico.envoy.admin import Admin, AdminError
 from portico.envoy.ads import AdsServer
 from portico.envoy.binary import envoy_binary
 from portico.envoy.descriptors import load_message_types
 from portico.model.endpoint import EndpointUrl
 from portico.model.errors import PorticoError
-from portico.relay.link import Hello
+from portico.relay.link import FromControl, FromRelay, Hello, SshQuestion
 from portico.store.declared_owners import apply_owners
 from portico.store.first_start import first_start
 from portico.store.store import Store
@@ -70,7 +71,8 @@ class Control:
         self._publisher = Publisher(self._ads, node.frame, self._registry.endpoint)
         admission = Admission(self._store)
         self._agents = Agents(node, self._registry, self._publisher, admission, self._metrics)
-        self._links = RelayLinks(run_dir / "control.sock", self._on_hello, self._agents.answer)
+        self._ssh = SshDoor(node.naming, self._registry, self._agents, admission, self._metrics)
+        self._links = RelayLinks(run_dir / "control.sock", self._on_hello, self._answer)
         self._agents.send = self._links.send
         self._live = Live(
             node.naming,
@@ -111,11 +113,16 @@ class Control:
             await self._ads.stop()
         self._store.close()
 
+    async def _answer(self, relay: str, message: FromRelay) -> FromControl | None:
+        if isinstance(message, SshQuestion):
+            return await self._ssh.answer(relay, message)
+        return await self._agents.answer(relay, message)
+
     def _on_hello(self, hello: Hello) -> None:
         urls = self._agents.restore(hello)
         if self._serving:
             self._agents.publish_later(urls)
-        if self._links.relays | {hello.relay} >= set(self._node.relays):
+        if self._links.relays | {hello.relay} >= set(self._node.links):
             self._resynced.set()
 
     def _urls(self) -> set[EndpointUrl]:
@@ -152,7 +159,7 @@ class Control:
         self._draining = True
 
     def _state(self) -> NodeState:
-        missing = [f"relay {name}" for name in self._node.relays if name not in self._links.relays]
+        missing = [f"relay {name}" for name in self._node.links if name not in self._links.relays]
         missing += [] if self._serving else ["the first configuration"]
         missing += [] if self._ads.connected else ["envoy"]
         missing += ["it is draining"] if self._draining else []

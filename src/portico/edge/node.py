@@ -17,6 +17,7 @@ from portico.model.endpoint import EndpointUrl
 from portico.model.owner import DeclaredOwner
 
 NODE_FILE: Final = "node.json"
+SSH_RELAY: Final = "ssh0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,9 @@ class Node:
     admin: SocketAddress
     data_dir: str
     run_dir: str
+    ssh: SocketAddress | None
     relays: tuple[str, ...]
+    """The relays of agents."""
     tcp_ports: tuple[int, int]
     limits: Limits
     heartbeats: Bounds
@@ -59,6 +62,11 @@ class Node:
     labelled: tuple[Labelled, ...]
     log_level: str
     log_format: LogFormat
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """All whose sessions control awaits: the relays of agents, and the one of SSH clients."""
+        return (*self.relays, SSH_RELAY) if self.ssh else self.relays
 
     @property
     def naming(self) -> Naming:
@@ -98,6 +106,7 @@ def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, Sock
         admin=addresses["--admin-addr"],
         data_dir=str(data_dir.path),
         run_dir=str(run_dir),
+        ssh=addresses.get("--ssh-addr"),
         relays=relays,
         tcp_ports=(settings.tcp_ports.first, settings.tcp_ports.last),
         limits=Limits(settings.max_sessions, settings.max_endpoints),

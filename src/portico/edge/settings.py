@@ -154,6 +154,10 @@ class EdgeSettings(_Part):
         Setting("IP:PORT|off", "0.0.0.0:80 for root, 0.0.0.0:8080 for others"),
     ] = Field(default_factory=lambda: parse_address(":80" if _is_root() else ":8080"))
     """Address for visitors without TLS; port 0 takes a free one, `off` serves none."""
+    ssh_addr: Annotated[
+        SocketAddress | None, PlainValidator(parse_optional_address), Setting("IP:PORT|off", "0.0.0.0:2222")
+    ] = Field(default_factory=lambda: parse_address(":2222"))
+    """Address for `ssh -R` of stock SSH clients; port 0 takes a free one, `off` serves none."""
     tcp_ports: Annotated[PortRange, PlainValidator(parse_port_range), Setting("A-B")] = PortRange(20_000, 20_999)
     """Ports that tcp endpoints may use, both ends included."""
     tcp_host: Annotated[str, PlainValidator(parse_ip), Setting("IP")] = "0.0.0.0"  # noqa: S104

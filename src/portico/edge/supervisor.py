@@ -17,13 +17,14 @@ from portico.edge.addresses import resolve_addresses
 from portico.edge.child import Backoff, Child
 from portico.edge.data_dir import DataDir
 from portico.edge.drain import until_quiet
-from portico.edge.node import Node, lay_out
+from portico.edge.node import SSH_RELAY, Node, lay_out
 from portico.edge.notices import VARIABLE as NOTIFY_SOCKET
 from portico.edge.notices import NoticeReceiver
 from portico.edge.settings import EdgeSettings
 from portico.envoy.binary import envoy_binary
 from portico.envoy.bootstrap import BootstrapSettings
 from portico.envoy.process import EnvoyProcess, ProcessSettings
+from portico.model.edge import SocketAddress
 from portico.model.errors import EDGE_NOT_READY, PorticoError
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 5.0
 AGENTS_BACKLOG: Final = 4096
+SSH_HOST_KEY: Final = "ssh_host_ed25519_key"
+"""In the data directory."""
 PROCESSES_FILE: Final = "processes"
 """In the data directory: a line `name pid` for each child, for people and their tools."""
 
@@ -41,6 +44,8 @@ def run(settings: EdgeSettings) -> int:
     wanted = {"--https-addr": settings.https_addr, "--admin-addr": settings.admin_addr}
     if settings.http_addr is not None:
         wanted["--http-addr"] = settings.http_addr
+    if settings.ssh_addr is not None:
+        wanted["--ssh-addr"] = settings.ssh_addr
     binary = envoy_binary()
     with DataDir.open(settings.data_dir) as data_dir:
         node = lay_out(settings, data_dir, resolve_addresses(wanted))
@@ -59,6 +64,8 @@ class Supervisor:
         self._notices = run_dir / "notify.sock"
         self._control = self._child("control", "portico.edge.control", str(node.save()))
         self._relays = [self._relay(name) for name in node.relays]
+        if node.ssh is not None:
+            self._relays.append(self._ssh_relay(node.ssh))
         self._envoy = EnvoyProcess(
             ProcessSettings(
                 binary=envoy,
@@ -106,6 +113,25 @@ class Supervisor:
             name,
             "portico.relay",
             *("--name", name, "--run-dir", node.run_dir, "--agents-fd", str(descriptor)),
+            *("--log-format", node.log_format, "--log-level", node.log_level),
+            inherited=(descriptor,),
+        )
+
+    def _ssh_relay(self, address: SocketAddress) -> Child:
+        """The relay of SSH clients, with its public socket held here for the same reason."""
+        node = self._node
+        listening = socket.create_server(
+            (address.host, address.port),
+            family=socket.AF_INET6 if ":" in address.host else socket.AF_INET,
+            backlog=AGENTS_BACKLOG,
+        )
+        self._held.append(listening)
+        descriptor = listening.fileno()
+        return self._child(
+            SSH_RELAY,
+            "portico.ssh",
+            *("--name", SSH_RELAY, "--run-dir", node.run_dir, "--listen-fd", str(descriptor)),
+            *("--host-key", str(Path(node.data_dir, SSH_HOST_KEY))),
             *("--log-format", node.log_format, "--log-level", node.log_level),
             inherited=(descriptor,),
         )
@@ -188,6 +214,7 @@ class Supervisor:
     def _ready_line(self) -> str:
         frame = self._node.frame
         facts = {"domain": frame.domain, "https": frame.https, "http": frame.http or "off", "admin": self._node.admin}
+        facts["ssh"] = self._node.ssh or "off"
         facts["data"] = self._node.data_dir
         return "ready " + " ".join(f"{name}={value}" for name, value in facts.items())
 

@@ -69,6 +69,11 @@ AUTHTOKEN_MALFORMED = _code(
 AUTHTOKEN_UNKNOWN = _code(107, "Unknown authtoken", "Use a token of this edge; a revoked token needs to be replaced.")
 TOO_MANY_SESSIONS = _code(108, "Too many sessions", "Stop another agent of this owner or raise `max_sessions`.")
 AGENT_TOO_OLD = _code(121, "Agent version too old", "Update the agent; protocol versions 2 and 3 are spoken here.")
+SSH_CREDENTIAL_UNKNOWN = _code(
+    20_011,
+    "Unknown SSH key or authtoken",
+    "Register the public key at the edge (`portico api ssh-credentials create`), or give an authtoken as password.",
+)
 
 # Endpoints.
 URL_INVALID = _code(
@@ -91,6 +96,7 @@ NOT_SERVED = _code(20_006, "Not served by this edge", "Use an option that this e
 BIND_FORBIDDEN = _code(
     20_010, "Not permitted by the credential's ACL", "Use another name, or a credential whose rules permit this one."
 )
+NOT_OVER_SSH = _code(20_012, "Not offered over SSH", "Use the agent: `portico http`, `portico tls`, `portico tcp`.")
 LABELS_UNKNOWN = _code(
     20_007, "No endpoint for these labels", "Add an endpoint with these labels to the edge's configuration."
 )
