@@ -50,7 +50,7 @@ def sample_service() -> Iterator[int]:
 def edge() -> Iterator[str]:
     """`portico edge` on free ports; yields `host:port` for agents."""
     command = [sys.executable, "-m", "portico.cli.main", "edge", "--data-dir", str(HOME)]
-    for address in ("--https-addr", "--http-addr", "--admin-addr"):
+    for address in ("--https-addr", "--http-addr", "--ssh-addr", "--admin-addr"):
         command += [address, "127.0.0.1:0"]
     command += ["--log-level", "warning", "--drain-seconds", "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
