@@ -62,8 +62,11 @@ class Node(Protocol):
     def holders(self, place: str) -> set[str]:
         """Ids of the owners who are online under a host name, or `tcp:<port>`. May be called in any thread."""
 
-    def check_domain(self, host: str) -> None:
-        """Raises PorticoError(DOMAIN_RESERVED) for the edge's own names. May be called in any thread."""
+    def domain_name(self, host: str) -> str:
+        """The one spelling of a name that may be reserved; one label stands under the edge's domain.
+
+        Raises PorticoError: URL_INVALID, or DOMAIN_RESERVED for the edge's own names. May be called in any thread.
+        """
 
     async def command(self, session_id: str, command: str) -> None:
         """Have an agent `stop`, `restart` or `update`. Raises PorticoError(AGENT_REFUSED)."""

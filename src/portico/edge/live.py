@@ -105,9 +105,9 @@ class Live:
         """Ids of the owners who are online there."""
         return self._registry.holders(place)
 
-    def check_domain(self, host: str) -> None:
-        """Raises PorticoError(DOMAIN_RESERVED) for the edge's own names."""
-        self._naming.named(Scheme.HTTPS, host)
+    def domain_name(self, host: str) -> str:
+        """The one spelling of a name that may be reserved. Raises PorticoError: URL_INVALID or DOMAIN_RESERVED."""
+        return self._naming.named(Scheme.HTTPS, host).host
 
     async def command(self, session_id: str, command: str) -> None:
         """Have an agent `stop`, `restart` or `update`. Raises PorticoError(AGENT_REFUSED)."""
@@ -157,7 +157,7 @@ def _live_session(session: Session) -> LiveSession:
         agent_version=session.agent_version or session.user_agent,
         os=session.os,
         metadata=session.metadata,
-        transport="ngrok/v2",
+        transport="ssh" if session.relay == SSH_RELAY else "ngrok/v2",
         started_at=datetime.fromtimestamp(session.started, UTC),
     )
 

@@ -28,6 +28,7 @@ class Credential:
     description: str
     note: str
     created_at: datetime
+    source: str
     acl: Acl = EVERYTHING
 
 
@@ -125,7 +126,16 @@ class SshCredentials(Records[SshCredentialRow, SshCredential]):
 
 def _to_credential(row: AuthtokenRow | ApiKeyRow) -> Credential:
     acl = Acl(tuple(row.acl or ())) if isinstance(row, AuthtokenRow) else EVERYTHING
-    return Credential(row.id, row.owner_id, row.prefix, row.description or "", row.note or "", row.created_at, acl)
+    return Credential(
+        id=row.id,
+        owner_id=row.owner_id,
+        prefix=row.prefix,
+        description=row.description or "",
+        note=row.note or "",
+        created_at=row.created_at,
+        source=row.source,
+        acl=acl,
+    )
 
 
 def _to_ssh_credential(row: SshCredentialRow) -> SshCredential:

@@ -21,6 +21,7 @@ class Domain:
     owner_id: str
     name: str
     created_at: datetime
+    source: str
     description: str = ""
     note: str = ""
     certificate_id: str | None = None
@@ -76,6 +77,7 @@ def _to_domain(row: DomainRow) -> Domain:
         owner_id=row.owner_id,
         name=row.name,
         created_at=row.created_at,
+        source=row.source,
         description=row.description or "",
         note=row.note or "",
         certificate_id=row.certificate_id,

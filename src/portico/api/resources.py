@@ -1,0 +1,30 @@
+"""All resources, in the order of documents."""
+
+from typing import Any, Final
+
+from portico.api.api_keys import ApiKeyResource
+from portico.api.audit_events import AuditEventResource
+from portico.api.certificate_authorities import CertificateAuthorityResource
+from portico.api.credentials import CredentialResource
+from portico.api.endpoints import EndpointResource
+from portico.api.reserved_addrs import ReservedAddrResource
+from portico.api.reserved_domains import ReservedDomainResource
+from portico.api.resource import Resource
+from portico.api.ssh_credentials import SshCredentialResource
+from portico.api.tls_certificates import TlsCertificateResource
+from portico.api.tunnel_sessions import TunnelSessionResource
+from portico.api.tunnels import TunnelResource
+
+RESOURCES: Final[tuple[Resource[Any], ...]] = (
+    ApiKeyResource(),
+    CredentialResource(),
+    SshCredentialResource(),
+    ReservedDomainResource(),
+    ReservedAddrResource(),
+    TlsCertificateResource(),
+    CertificateAuthorityResource(),
+    EndpointResource(),
+    TunnelSessionResource(),
+    TunnelResource(),
+    AuditEventResource(),
+)

@@ -1,0 +1,294 @@
+"""The routes of a resource, made of its declaration."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel, create_model
+
+from portico.api.ports import Node
+from portico.api.problems import Problem
+from portico.api.resource import Call, Caller, Resource, StoredResource, list_field, owner_of_new
+from portico.api.shapes import View
+from portico.model.errors import API_CHANGED_MEANWHILE, API_NOT_FOUND, API_QUERY_UNKNOWN, PorticoError
+from portico.store.store import Store, Unit
+
+log = logging.getLogger(__name__)
+
+MOST_ENTRIES: Final = 100
+JSON: Final = "application/json"
+IfMatch = Annotated[
+    str | None, Header(alias="If-Match", description="ETag that the resource must still have, else 412.")
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="Any text of yours: the same request under the same key is done once, within a day.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the routes work on."""
+
+    store: Store
+    node: Node
+
+    def call(self, request: Request) -> Call:
+        """The request as resources see it."""
+        host = request.headers.get("host", f"api.{self.node.domain}")
+        query = {key: request.query_params.getlist(key) for key in request.query_params}
+        state = request.scope["state"]
+        return Call(state["caller"], self.node, f"https://{host}", state["operation_id"], query)
+
+    def find(self, call: Call, unit: Unit, resource: Resource[Any], ident: str) -> Any:
+        """Raises PorticoError(API_NOT_FOUND)."""
+        value = resource.find(call, unit, ident)
+        if value is None:
+            raise PorticoError(API_NOT_FOUND, f"there is no {resource.noun} with this id")
+        return value
+
+
+def add_routes(router: APIRouter, resource: Resource[Any], context: Context) -> None:
+    """Add every route of `resource`."""
+    add = _Routes(router, resource)
+    add("List", "", ["GET"], _list(resource, context), 200, _list_model(resource))
+    add("Get", "/{id}", ["GET"], _get(resource, context), 200, resource.view)
+    if isinstance(resource, StoredResource):
+        add("Create", "", ["POST"], _create(resource, context), 201, resource.view)
+        add("Update", "/{id}", ["PATCH"], _update(resource, context), 200, resource.view)
+        add("Delete", "/{id}", ["DELETE"], _delete(resource, context), 204, None)
+        for reference in resource.detachable:
+            route = _detach(resource, context, reference)
+            add(f"Delete{reference.title()}", f"/{{id}}/{reference}", ["DELETE"], route, 204, None)
+    for command in resource.commands:
+        add(command.title(), f"/{{id}}/{command}", ["POST"], _command(resource, context, command), 204, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Routes:
+    router: APIRouter
+    resource: Resource[Any]
+
+    def __call__(
+        self,
+        verb: str,
+        path: str,
+        methods: list[str],
+        endpoint: Callable[..., Any],
+        status: int,
+        model: type[BaseModel] | None,
+    ) -> None:
+        camel = "".join(word.title() for word in self.resource.name.split("_"))
+        problems = {"4XX": {"model": Problem, "description": "What is wrong, and what to do."}}
+        self.router.add_api_route(
+            f"/{self.resource.name}{path}",
+            endpoint,
+            methods=methods,
+            status_code=status,
+            responses={status: {"model": model, "description": "Done."} if model else {"description": "Done."}}
+            | {**problems, "5XX": {"model": Problem, "description": "The edge or the agent failed."}},
+            response_model=None,
+            operation_id=f"{camel}{verb}",
+            summary=f"{verb}: {self.resource.noun}",
+            tags=[camel],
+        )
+
+
+def _list_model(resource: Resource[Any]) -> type[BaseModel]:
+    fields: dict[str, Any] = {
+        list_field(resource): (list[resource.view], ...),  # type: ignore[name-defined]
+        "uri": (str, ...),
+        "next_page_uri": (str | None, ...),
+    }
+    return create_model(f"{resource.view.__name__.removesuffix('View')}List", **fields)
+
+
+def _list(resource: Resource[Any], context: Context) -> Callable[..., Any]:
+    model = _list_model(resource)
+
+    async def entries(
+        request: Request,
+        before_id: Annotated[str | None, Query(description="Entries made before this one.")] = None,
+        limit: Annotated[int, Query(ge=1, le=MOST_ENTRIES, description="Entries at most.")] = MOST_ENTRIES,
+    ) -> Response:
+        call = context.call(request)
+        _check_query(call, ("before_id", "limit", *resource.filters))
+        with context.store.read() as unit:
+            values = list(resource.page(call, unit, before_id, limit + 1))
+        views = [resource.show(call, value) for value in values[:limit]]
+        uri = call.uri(resource.name)
+        more = f"{uri}?before_id={views[-1].id}&limit={limit}" if len(values) > limit else None
+        return _json(model(**{list_field(resource): views, "uri": uri, "next_page_uri": more}), 200)
+
+    return entries
+
+
+def _get(resource: Resource[Any], context: Context) -> Callable[..., Any]:
+    async def get(request: Request, id: str) -> Response:  # noqa: A002 - its name in the path
+        call = context.call(request)
+        _check_query(call, ())
+        with context.store.read() as unit:
+            view = resource.show(call, context.find(call, unit, resource, id))
+        return _json(view, 200, etag(view))
+
+    return get
+
+
+def _create(resource: StoredResource[Any], context: Context) -> Callable[..., Any]:
+    async def create(request: Request, body: Any, key: IdempotencyKey = None) -> Response:
+        call = context.call(request)
+        asked = f"{resource.name}\n".encode() + request.scope["state"]["body"]
+
+        def write() -> tuple[Any, bytes]:
+            with context.store.write() as unit:
+                if key is not None:
+                    known = unit.answers.find(call.caller.key_id, call.caller.api_key, key, asked)
+                    if known is not None:
+                        return None, known
+                value, token = resource.create(call, unit, owner_of_new(call, unit, body), body)
+                view = resource.show(call, value)
+                answer = (view.model_copy(update={"token": token}) if token else view).model_dump_json().encode()
+                _audit(call, unit, "create", resource, value.id, sorted(body.model_fields_set))
+                if key is not None:
+                    unit.answers.add(call.caller.key_id, call.caller.api_key, key, asked, answer)
+                return value, answer
+
+        value, answer = await asyncio.to_thread(write)
+        if value is None:
+            return Response(answer, 201, {"Idempotent-Replayed": "true"}, JSON)
+        _tell(call, "create", resource, value.id)
+        await resource.created(context.node, value)
+        return Response(answer, 201, {"ETag": etag(resource.show(call, value))}, JSON)
+
+    create.__annotations__["body"] = resource.create_body
+    return create
+
+
+def _update(resource: StoredResource[Any], context: Context) -> Callable[..., Any]:
+    async def update(request: Request, id: str, body: Any, if_match: IfMatch = None) -> Response:  # noqa: A002
+        call = context.call(request)
+
+        def write() -> Any:
+            with context.store.write() as unit:
+                value = context.find(call, unit, resource, id)
+                _check_etag(if_match, resource.show(call, value))
+                changed = resource.update(call, unit, value, body)
+                _audit(call, unit, "update", resource, id, sorted(body.model_fields_set))
+                return changed
+
+        value = await asyncio.to_thread(write)
+        _tell(call, "update", resource, id)
+        await resource.updated(context.node, value)
+        view = resource.show(call, value)
+        return _json(view, 200, etag(view))
+
+    update.__annotations__["body"] = resource.update_body
+    return update
+
+
+def _delete(resource: StoredResource[Any], context: Context) -> Callable[..., Any]:
+    async def delete(request: Request, id: str, if_match: IfMatch = None) -> Response:  # noqa: A002
+        call = context.call(request)
+
+        def write() -> Any:
+            with context.store.write() as unit:
+                value = context.find(call, unit, resource, id)
+                _check_etag(if_match, resource.show(call, value))
+                resource.remove(call, unit, value)
+                _audit(call, unit, "delete", resource, id, [])
+                return value
+
+        value = await asyncio.to_thread(write)
+        _tell(call, "delete", resource, id)
+        await resource.removed(context.node, value)
+        return Response(status_code=204)
+
+    return delete
+
+
+def _detach(resource: StoredResource[Any], context: Context, reference: str) -> Callable[..., Any]:
+    async def detach(request: Request, id: str) -> Response:  # noqa: A002
+        call = context.call(request)
+
+        def write() -> Any:
+            with context.store.write() as unit:
+                context.find(call, unit, resource, id)
+                changed = resource.records(unit).change(id, **{f"{reference}_id": None})
+                _audit(call, unit, "update", resource, id, [f"{reference}_id"])
+                return changed
+
+        value = await asyncio.to_thread(write)
+        _tell(call, "update", resource, id)
+        await resource.updated(context.node, value)
+        return Response(status_code=204)
+
+    return detach
+
+
+def _command(resource: Resource[Any], context: Context, command: str) -> Callable[..., Any]:
+    async def obey(request: Request, id: str) -> Response:  # noqa: A002
+        call = context.call(request)
+        with context.store.read() as unit:
+            value = context.find(call, unit, resource, id)
+        await resource.command(call, value, command)
+
+        def write() -> None:
+            with context.store.write() as unit:
+                _audit(call, unit, command, resource, id, [])
+
+        await asyncio.to_thread(write)
+        _tell(call, command, resource, id)
+        return Response(status_code=204)
+
+    return obey
+
+
+def etag(view: View) -> str:
+    """A strong validator: the same text for the same representation (RFC 9110, 8.8.3)."""
+    return f'"{hashlib.sha256(view.model_dump_json().encode()).hexdigest()[:32]}"'
+
+
+def _check_etag(if_match: str | None, view: View) -> None:
+    if if_match is None:
+        return
+    wanted = [text.strip() for text in if_match.split(",")]
+    if "*" not in wanted and etag(view) not in wanted:
+        raise PorticoError(API_CHANGED_MEANWHILE, f"{view.id} is not what If-Match says any more")
+
+
+def _check_query(call: Call, known: tuple[str, ...]) -> None:
+    unknown = sorted(set(call.query) - set(known))
+    if unknown:
+        supported = f"; supported: {', '.join(known)}" if known else ""
+        raise PorticoError(API_QUERY_UNKNOWN, f"unknown query parameters: {', '.join(unknown)}{supported}")
+
+
+def _audit(call: Call, unit: Unit, action: str, resource: Resource[Any], ident: str, fields: list[str]) -> None:
+    caller: Caller = call.caller
+    unit.audit.add(
+        owner_id=caller.owner.id,
+        api_key_id=caller.key_id,
+        operation_id=call.operation_id,
+        action=action,
+        resource=resource.name,
+        resource_id=ident,
+        fields=fields,
+    )
+
+
+def _tell(call: Call, action: str, resource: Resource[Any], ident: str) -> None:
+    facts = {"action": action, "resource": resource.name, "id": ident, "operation": call.operation_id}
+    log.info("api change", extra={**facts, "owner": call.caller.owner.name, "api_key": call.caller.key_id})
+
+
+def _json(view: BaseModel, status: int, tag: str = "") -> Response:
+    return Response(view.model_dump_json(), status, {"ETag": tag} if tag else None, JSON)
