@@ -8,6 +8,7 @@ from portico.api.ports import LiveEndpoint, LiveSession
 from portico.certificates.uploads import Upload, Uploads
 from portico.edge.agents import Agents
 from portico.edge.naming import Naming
+from portico.edge.node import SSH_RELAY
 from portico.edge.publisher import Publisher
 from portico.edge.registry import LiveBind, Registry, Session
 from portico.edge.relay_links import RelayLinks
