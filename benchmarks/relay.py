@@ -1,6 +1,6 @@
 """What a relay costs: keep-alive requests, new connections and bulk bytes, each with the relay's own CPU time.
 
-    python benchmarks/relay.py [--seconds S] [--connections N]
+    python -m benchmarks.relay [--seconds S] [--connections N]
 
 Visitors, agent and upstream share one other process (the agent answers by itself), so rates depend on that process too;
 the relay's CPU time for one request, connection or MB does not.
@@ -9,8 +9,6 @@ the relay's CPU time for one request, connection or MB does not.
 import argparse
 import asyncio
 import json
-import os
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -19,8 +17,7 @@ from typing import Any
 
 import uvloop
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
+from benchmarks.processes import cpu_seconds
 from kit.relay_process import RelayProcess, running
 from kit.scripted_agent import ScriptedAgent
 from portico.relay import link
@@ -30,13 +27,6 @@ REQUEST = b"GET / HTTP/1.1\r\nhost: a.test\r\nuser-agent: bench\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\ncontent-type: text/plain\r\n\r\nHello, world!"
 CHUNK = bytes(0x8000)
 Figures = dict[str, float]
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_seconds(process: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 class Responder(StreamHandler):

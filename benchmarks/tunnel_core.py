@@ -1,6 +1,6 @@
 """How fast the tunnel is: a pair of sessions in memory, then the whole way of a visitor's bytes on uvloop.
 
-    python benchmarks/tunnel_core.py [--profile NAME]
+    python -m benchmarks.tunnel_core [--profile NAME]
 
 The way is: visitor ─socket─ splice ─ session ═socket═ session ─ splice ─socket─ upstream, in one process and thread:
 both ends' work is in each figure, so a relay or an agent alone does about twice as well.

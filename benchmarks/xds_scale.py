@@ -1,6 +1,6 @@
 """How publishing scales: from `publish` to Envoy's acknowledgement and to the first 200.
 
-    python benchmarks/xds_scale.py [N ...]
+    python -m benchmarks.xds_scale [N ...]
 
 N is the number of endpoints there are already (100, 1,000 and 10,000 when none is given); each is a cluster with one
 Unix socket, and a scope. Takes under a minute and prints one line for each N.
@@ -8,15 +8,11 @@ Unix socket, and a scope. Takes under a minute and prints one line for each N.
 
 import asyncio
 import logging
-import os
-import resource
 import statistics
 import sys
 import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
+from benchmarks.processes import cpu_seconds, resident_bytes
 from kit.envoy import Rig, cluster, free_port, http_get, http_listener, running_envoy, scope, unix_upstream
 from portico.translate.resource import Resource
 
@@ -28,22 +24,13 @@ def endpoint(rig: Rig, host: str) -> list[Resource]:
     return [cluster(host, rig.upstream, stats_matcher={"reject_all": True}), scope(host, host)]
 
 
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def rss_mb(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
-
-
 async def measure(count: int) -> None:
     async with running_envoy() as rig, unix_upstream(rig.upstream, b"hello"):
         pid = rig.envoy.pid
         assert pid is not None
         port = free_port()
         await rig.ads.publish([http_listener(port)])
-        empty, began = rss_mb(pid), time.perf_counter()
+        empty, began = resident_bytes(pid) / 1e6, time.perf_counter()
         everything = [resource for number in range(count) for resource in endpoint(rig, f"e{number}.test")]
         await rig.ads.publish(everything, timeout=120)
         filled = time.perf_counter() - began
@@ -62,7 +49,7 @@ async def measure(count: int) -> None:
         began = time.perf_counter()
         await asyncio.gather(*(rig.ads.publish(endpoint(rig, f"burst{number}.test")) for number in range(AT_ONCE)))
         burst = time.perf_counter() - began
-        used = rss_mb(pid)
+        used = resident_bytes(pid) / 1e6
         rig.kill_envoy()
         while not rig.exits:
             await asyncio.sleep(0.01)

@@ -59,7 +59,11 @@ class LinkCutter:
             if self._refusing:
                 near.close()
                 continue
-            far = socket.create_connection(self._target)
+            try:
+                far = socket.create_connection(self._target)
+            except OSError:  # nobody listens there now: neither do we
+                near.close()
+                continue
             self._pairs.append((near, far))
             for source, sink in ((near, far), (far, near)):
                 threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()

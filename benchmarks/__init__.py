@@ -1,0 +1,11 @@
+"""What Portico costs and how fast it is, measured on real processes over loopback: `python -m benchmarks`.
+
+`suite.py` lists the benchmarks of the whole; `tunnel_core`, `relay` and `xds_scale` measure one part each and run alone
+(`python -m benchmarks.relay`).
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests"))  # the kit

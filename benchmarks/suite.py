@@ -1,0 +1,25 @@
+"""The benchmarks of `python -m benchmarks`, in the order in which they run and stand on the page."""
+
+from benchmarks import (
+    bulk,
+    endpoints,
+    keep_alive,
+    latency,
+    new_connections,
+    recovery,
+    sessions,
+    starting,
+)
+from benchmarks.figure import Benchmark
+
+TRAFFIC: tuple[Benchmark, ...] = (
+    keep_alive.BENCHMARK,
+    new_connections.BENCHMARK,
+    bulk.BENCHMARK,
+    latency.BENCHMARK,
+    starting.BENCHMARK,
+)
+"""They share one edge and its agents."""
+ALONE: tuple[Benchmark, ...] = (recovery.BENCHMARK, endpoints.BENCHMARK, sessions.BENCHMARK)
+"""Each starts an edge for itself."""
+SUITE = (*TRAFFIC, *ALONE)
