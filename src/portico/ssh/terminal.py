@@ -67,6 +67,11 @@ class Terminal(asyncssh.SSHServerSession[bytes]):
         self._command = command
         return True
 
+    def subsystem_requested(self, subsystem: str) -> bool:
+        """There is no file transfer here; some clients would wait for ever."""
+        self._conversation.left()
+        return False
+
     def session_started(self) -> None:
         """The client has been told so."""
         self._conversation.commanded(self._command)
