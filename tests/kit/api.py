@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -115,11 +117,22 @@ class Api:
         return owner.id
 
 
+@cache
+def _first_files() -> dict[str, bytes]:
+    """What a first start leaves in its directory: migrating once is enough for all tests of a process."""
+    with TemporaryDirectory() as directory:
+        store = Store.open(Path(directory))
+        first_start(store, Path(directory))
+        store.close()
+        return {path.name: path.read_bytes() for path in Path(directory).iterdir() if path.is_file()}
+
+
 @contextmanager
 def running_api(directory: Path) -> Iterator[Api]:
     """An API over a new store in `directory`."""
+    for name, content in _first_files().items():
+        (directory / name).write_bytes(content)
     store = Store.open(directory)
-    first_start(store, directory)
     try:
         yield Api(
             store,

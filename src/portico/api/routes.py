@@ -35,6 +35,10 @@ IdempotencyKey = Annotated[
 ]
 
 
+class Done(BaseModel):
+    """Nothing to say, said as an object: ngrok's Python client takes 204 as an answer to POST for a failure."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What the routes work on."""
@@ -70,7 +74,7 @@ def add_routes(router: APIRouter, resource: Resource[Any], context: Context) -> 
             route = _detach(resource, context, reference)
             add(f"Delete{reference.title()}", f"/{{id}}/{reference}", ["DELETE"], route, 204, None)
     for command in resource.commands:
-        add(command.title(), f"/{{id}}/{command}", ["POST"], _command(resource, context, command), 204, None)
+        add(command.title(), f"/{{id}}/{command}", ["POST"], _command(resource, context, command), 200, Done)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +251,7 @@ def _command(resource: Resource[Any], context: Context, command: str) -> Callabl
 
         await asyncio.to_thread(write)
         _tell(call, command, resource, id)
-        return Response(status_code=204)
+        return _json(Done(), 200)
 
     return obey
 

@@ -188,7 +188,7 @@ API_KEY_REUSED = _code(
 API_IN_USE = _code(20_106, "The resource is in use", "Detach it from what the message names first.", 409)
 API_CONFLICT = _code(20_107, "It exists already", "Use the one that exists.", 409)
 API_FAILED = _code(20_108, "The edge failed", "Try again; the edge's log has the reason under the operation's id.", 500)
-AGENT_REFUSED = _code(20_109, "The agent did not obey", "The message has the agent's reason.", 502)
+AGENT_REFUSED = _code(20_109, "The agent did not obey", "The message has the agent's reason.", 409)
 SSH_KEY_INVALID = _code(20_110, "Invalid SSH public key", "Give one line as in `~/.ssh/id_ed25519.pub`.", 400)
 
 # Agent, CLI and SDK.
