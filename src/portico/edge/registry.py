@@ -180,7 +180,7 @@ class Registry:
         """
         session = self._sessions[session_id]
         mine = self._binds[session_id]
-        self._expire_holds(now)
+        self.expire_holds(now)
         limit = session.owner.max_endpoints or self._limits.max_endpoints
         if self._bind_counts[session.owner.name] >= limit:
             raise PorticoError(TOO_MANY_ENDPOINTS, f"{session.owner.name} has {limit} endpoints, which is its limit")
@@ -210,17 +210,13 @@ class Registry:
         self._leave(bind, self._sessions[session_id].owner)
         return bind.url
 
-    def patch(self, session_id: str, bind_id: str, *, description: str | None, pooling: bool | None) -> LiveBind:
-        """Change what an agent may change of a live bind. Raises PorticoError(BIND_INVALID) for an unknown one."""
+    def patch(self, session_id: str, bind_id: str, **changes: str | bool | None) -> LiveBind:
+        """Change fields of a live bind's request, those that are not None. Raises PorticoError(BIND_INVALID)."""
         bind = self.find_bind(session_id, bind_id)
         if bind is None:
             raise PorticoError(BIND_INVALID, f"this session has no endpoint {bind_id!r}")
-        request = bind.request
-        if description is not None:
-            request = replace(request, description=description)
-        if pooling is not None:
-            request = replace(request, pooling=pooling)
-        patched = replace(bind, request=request)
+        given = {name: value for name, value in changes.items() if value is not None}
+        patched = replace(bind, request=replace(bind.request, **given))  # type: ignore[arg-type]
         self._binds[session_id][bind_id] = patched
         self._pools[bind.url].binds[patched.address] = patched
         return patched
@@ -335,7 +331,8 @@ class Registry:
         reserved = url.scheme is Scheme.TCP and url.port in self._reserved_ports
         return reserved or url in self._pools or url in self._holds or self._rival(url) is not None
 
-    def _expire_holds(self, now: float) -> None:
+    def expire_holds(self, now: float) -> None:
+        """Give up the names that were kept long enough; whoever refreshes their URLs calls this first."""
         # All holds last equally long, so the dict is in the order of their ends.
         while self._holds and next(iter(self._holds.values())).until <= now:
             self._release(next(iter(self._holds)))

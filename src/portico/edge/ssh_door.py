@@ -89,4 +89,4 @@ class SshDoor:
             raise PorticoError(SESSION_CLOSED, "the session has ended")
         request = ssh_request(question, self._naming)
         bind = await self._agents.bring_up(question.session, request, question.address)
-        return Reply(question.id, {}, bind=bind_lease(bind, labelled=False))
+        return Reply(question.id, {}, bind=bind_lease(bind))

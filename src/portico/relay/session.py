@@ -289,8 +289,10 @@ class AgentSession:
         return reply.body
 
     async def _patch(self, body: Body) -> Body:
-        patch = link.Patch(id=self._around.link.next_id(), session=self.id, body=body)
-        return (await self._ask(patch)).body
+        reply = await self._ask(link.Patch(id=self._around.link.next_id(), session=self.id, body=body))
+        if reply.bind is not None and (bind := self.binds.get(reply.bind.bind)) is not None:
+            bind.lease = reply.bind
+        return reply.body
 
     async def _server_info(self, _: Body) -> Body:
         question = link.ServerInfo(id=self._around.link.next_id(), session=self.id)

@@ -172,6 +172,20 @@ def test_a_program_that_was_started_again_gets_its_name_at_once() -> None:
     assert registry.bind("s2", HTTPS, "/2", now=11).url == url
 
 
+def test_a_kept_name_is_told_offline_until_it_is_given_up() -> None:
+    registry = registry_with(session("s1"))
+    url = registry.bind("s1", HTTPS, "/1", now=0).url
+    registry.end_session("s1", now=0)
+    registry.expire_holds(HOLD_SECONDS - 1)
+    endpoint = registry.endpoint(url)
+    assert endpoint is not None
+    assert endpoint.addresses == ()
+    assert registry.serves(url.host)
+    registry.expire_holds(HOLD_SECONDS)
+    assert registry.endpoint(url) is None
+    assert not registry.serves(url.host)
+
+
 def test_a_rebind_in_the_same_session_moves_the_address() -> None:
     registry = registry_with(session("s1"))
     first = registry.bind("s1", HTTPS, "/1", now=0)
@@ -212,8 +226,8 @@ def test_patch_changes_what_it_names_and_nothing_else() -> None:
     registry = registry_with(session("s1"), session("s2"))
     bind = registry.bind("s1", HTTPS, "/1", now=0)
     registry.patch("s1", bind.id, description=None, pooling=True)
-    patched = registry.patch("s1", bind.id, description="shop", pooling=None)
-    assert (patched.request.description, patched.request.pooling) == ("shop", True)
+    patched = registry.patch("s1", bind.id, description="shop", metadata="m", pooling=None)
+    assert (patched.request.description, patched.request.metadata, patched.request.pooling) == ("shop", "m", True)
     registry.bind("s2", replace(HTTPS, pooling=True), "/2", now=0)
     with refused(20_005):
         registry.patch("s1", "unknown", description="x", pooling=None)
