@@ -23,7 +23,7 @@ from portico.translate.listeners import frame_resources, https_listener, listene
 from portico.translate.names import EDGE_CERTIFICATE
 from portico.translate.resource import Resource
 from portico.translate.sni import SniTable
-from portico.translate.tls import secret_resource
+from portico.translate.tls import secret_resource, ticket_keys_resource
 
 MARK = "x-mark-of-the-test"
 _PAUSE = 3.0
@@ -248,7 +248,9 @@ async def translated_edge(domain: str = "edge.test", **changes: Any) -> AsyncIte
         pair = secret_resource(
             EDGE_CERTIFICATE, authority.issue(domain, f"*.{domain}", f"connect.{domain}", "localhost")
         )
-        await rig.ads.publish([pair, *frame_resources(frame), *listener_resources(frame, edge.table)], timeout=60)
+        tickets = ticket_keys_resource([bytes(80)])
+        frame_and_listeners = [*frame_resources(frame), *listener_resources(frame, edge.table)]
+        await rig.ads.publish([pair, tickets, *frame_and_listeners], timeout=60)
         try:
             yield edge
         finally:

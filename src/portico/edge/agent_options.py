@@ -1,7 +1,7 @@
 """The agent protocol's door: what a Bind or StartTunnelWithLabel asks for, as a `BindRequest`.
 
 Options that this edge does not enforce are refused, never ignored: an owner who asked for a password must not find his
-service open.
+service open. Of traffic policies it enforces `terminate-tls` alone.
 """
 
 from collections.abc import Mapping
@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-import yaml
-
+from portico.certificates.check import check_own_pair
 from portico.edge.bind_request import BindRequest
-from portico.model.endpoint import EdgeTls, EndpointUrl, KeyPair, Scheme
+from portico.model.authority_bundle import certificates_only, read_revocations
+from portico.model.endpoint import EdgeTls, EndpointUrl, KeyPair, Scheme, TlsVersion
 from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
 from portico.model.x509 import read_authorities
+from portico.policy.document import Action, read_actions
+from portico.policy.terminate_tls import TerminateTls, terminate_tls
 from portico.tunnel.frames import ProtocolError
 from portico.tunnel.messages import Bind, BindOptions, StartTunnelWithLabel
 
@@ -36,8 +38,11 @@ MAX_AUTHORITIES: Final = 10
 """CAs of one endpoint, as at ngrok (https://ngrok.com/docs/universal-gateway/tls-termination/#mutual-tls)."""
 
 
-def bind_request(bind: Bind) -> BindRequest:
-    """What `bind` asks for. Raises PorticoError: BIND_INVALID or NOT_SERVED, with the option's name."""
+def bind_request(bind: Bind, minimum: TlsVersion = TlsVersion.TLS_1_2) -> BindRequest:
+    """What `bind` asks for. Raises PorticoError: BIND_INVALID, CERTIFICATE_INVALID, NOT_SERVED, with the option's name.
+
+    `minimum` is the TLS version that this edge demands at least.
+    """
     try:
         options = bind.options
     except ProtocolError as error:
@@ -49,7 +54,7 @@ def bind_request(bind: Bind) -> BindRequest:
         scheme=scheme,
         host=host,
         port=port,
-        tls=_edge_tls(scheme, options),
+        tls=_edge_tls(scheme, options, minimum),
         upstream_http=_upstream_http(bind.forwards_proto),
         proxy_protocol=_proxy_protocol(options.proxy_proto),
         host_header=_host_header(options),
@@ -78,8 +83,8 @@ def labelled_request(bind: StartTunnelWithLabel) -> BindRequest:
 def refuse_patched_policy(patch: Mapping[str, object]) -> None:
     """A live endpoint takes on no traffic policy either (`Update` of the Go SDK). Raises PorticoError(NOT_SERVED)."""
     for key, value in patch.items():
-        if key.lower() == "trafficpolicy" and isinstance(value, str) and _has_rules(value):
-            raise PorticoError(NOT_SERVED, "this edge does not offer traffic policies")
+        if key.lower() == "trafficpolicy" and isinstance(value, str) and read_actions(value):
+            raise PorticoError(NOT_SERVED, "this edge does not offer traffic policies on a live endpoint")
 
 
 def echoed_options(opts: Mapping[str, object], url: EndpointUrl) -> dict[str, object]:
@@ -116,22 +121,54 @@ def _host_and_port(written: str) -> tuple[str | None, int | None]:
         raise PorticoError(BIND_INVALID, f"{written!r} has no valid port") from None
 
 
-def _edge_tls(scheme: Scheme, options: BindOptions) -> EdgeTls | None:
-    """How TLS ends at the edge; None where it does not."""
+def _edge_tls(scheme: Scheme, options: BindOptions, minimum: TlsVersion) -> EdgeTls | None:
+    """How TLS ends at the edge, of the Bind's own options and its policy's `terminate-tls`; None where it does not."""
+    policy = terminate_tls(_policy_actions(options))
     given = options.mutual_tls_ca or options.mutual_tls_at_edge
-    authorities = _authorities(given.mutual_tls_ca) if given else None
-    if scheme is Scheme.HTTPS:
-        return EdgeTls(client_authorities=authorities)
-    termination = options.tls_termination if scheme is Scheme.TLS else None
-    if termination is None:
-        if authorities:
+    if scheme not in (Scheme.HTTPS, Scheme.TLS):
+        if policy or given:
+            raise PorticoError(BIND_INVALID, f"an endpoint of {scheme} has no TLS that could end at the edge")
+        return None
+    termination = options.tls_termination
+    if scheme is Scheme.TLS and termination is None and policy is None:
+        if given:
             raise PorticoError(
                 BIND_INVALID,
                 "mutual TLS at the edge was asked for, but TLS does not end there",
                 fix="End TLS at the edge (an empty certificate and key mean an automatic one) or check at the agent.",
             )
         return None
-    return EdgeTls(_key_pair(termination.cert, termination.key), client_authorities=authorities)
+    pair = _key_pair(termination.cert, termination.key) if termination else None
+    authorities = _pem(given.mutual_tls_ca, "mutual_tls_cas") if given else None
+    return _checked(pair, authorities, policy or TerminateTls(), minimum)
+
+
+def _checked(pair: KeyPair | None, authorities: str | None, policy: TerminateTls, minimum: TlsVersion) -> EdgeTls:
+    """Both sources in one; each thing is said in one place only."""
+    if (pair and policy.key_pair) or (authorities and policy.authorities):
+        raise PorticoError(
+            BIND_INVALID, "the bind and its policy's terminate-tls both say what TLS is to use; keep one"
+        )
+    if policy.maximum < minimum:
+        raise PorticoError(BIND_INVALID, f"max_version {policy.maximum} is below {minimum}, this edge's minimum")
+    now = datetime.now(UTC)
+    own = pair or policy.key_pair
+    if own:
+        check_own_pair(own, now=now, where="the certificate" if pair else "server_certificate")
+    bundle = authorities or policy.authorities
+    place = "mutual_tls_cas" if authorities else "mutual_tls_certificate_authorities"
+    return EdgeTls(
+        own,
+        client_authorities=_authorities(bundle, now, place) if bundle is not None else None,
+        revocations=read_revocations(bundle, now=now, where=place) if bundle is not None else None,
+        verification=policy.verification,
+        minimum=policy.minimum,
+        maximum=policy.maximum,
+    )
+
+
+def _policy_actions(options: BindOptions) -> list[Action]:
+    return [*read_actions(options.traffic_policy), *read_actions(options.policy)]
 
 
 def _key_pair(certificate: bytes, key: bytes) -> KeyPair | None:
@@ -142,14 +179,14 @@ def _key_pair(certificate: bytes, key: bytes) -> KeyPair | None:
     return KeyPair(_pem(certificate, "the certificate"), _pem(key, "the key"))
 
 
-def _authorities(pem: bytes) -> str:
-    text = _pem(pem, "mutual_tls_cas")
-    authorities = read_authorities(text, now=datetime.now(UTC), where="mutual_tls_cas")
+def _authorities(pem: str, now: datetime, where: str) -> str:
+    """The CA certificates of the bundle, and nothing else that may stand in it."""
+    authorities = read_authorities(pem, now=now, where=where)
     if len(authorities) > MAX_AUTHORITIES:
         raise PorticoError(
-            BIND_INVALID, f"mutual_tls_cas has {len(authorities)} authorities; the edge takes {MAX_AUTHORITIES} at most"
+            BIND_INVALID, f"{where} has {len(authorities)} authorities; the edge takes {MAX_AUTHORITIES} at most"
         )
-    return text
+    return certificates_only(pem)
 
 
 def _pem(data: bytes, where: str) -> str:
@@ -189,17 +226,6 @@ def _refuse_not_enforced(options: BindOptions, bindings: list[str]) -> None:
     for name, words in NOT_ENFORCED.items():
         if getattr(options, name) not in (None, ""):
             raise PorticoError(NOT_SERVED, f"this edge does not offer {words}")
-    if _has_rules(options.traffic_policy) or _has_rules(options.policy):
-        raise PorticoError(NOT_SERVED, "this edge does not offer traffic policies")
     others = [binding for binding in bindings if binding != "public"]
     if others:
         raise PorticoError(NOT_SERVED, f"this edge offers public endpoints, not {', '.join(others)} ones")
-
-
-def _has_rules(policy: str | dict[str, object]) -> bool:
-    """Whether a policy (JSON or YAML text, or the object of older SDKs) says anything."""
-    try:
-        parsed = yaml.safe_load(policy) if isinstance(policy, str) else policy
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise PorticoError(BIND_INVALID, "the traffic policy is neither JSON nor YAML") from None
-    return any(bool(rules) for rules in parsed.values()) if isinstance(parsed, dict) else bool(parsed)

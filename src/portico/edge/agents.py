@@ -18,6 +18,7 @@ from portico.edge.publisher import Publisher
 from portico.edge.registry import HOLD_SECONDS, LiveBind, Registry, Session
 from portico.model.endpoint import EndpointUrl, Scheme
 from portico.model.errors import BIND_INVALID, SESSION_CLOSED, PorticoError
+from portico.model.x509 import read_key_pair_facts
 from portico.relay.link import (
     REPLACED,
     Authenticate,
@@ -179,7 +180,7 @@ class Agents:
             request = labelled_request(labelled)
         else:
             wanted = messages.Bind.from_json(message.body)
-            request, opts = bind_request(wanted), wanted.opts
+            request, opts = bind_request(wanted, self._node.frame.minimum_tls), wanted.opts
         bind = await self.bring_up(message.session, request, message.address)
         return Reply(message.id, _bind_answer(bind, opts, message.labelled), bind=bind_lease(bind, message.labelled))
 
@@ -189,6 +190,7 @@ class Agents:
         await self._publish(bind)
         facts = {"url": str(bind.url), "session": bind.session, "forwards_to": request.forwards_to}
         log.info("endpoint online", extra=facts)
+        _warn_of_other_names(bind)
         return bind
 
     async def _publish(self, bind: LiveBind) -> None:
@@ -243,6 +245,17 @@ class Agents:
 
 def _seconds(nanoseconds: int) -> float:
     return nanoseconds / messages.NANOSECONDS
+
+
+def _warn_of_other_names(bind: LiveBind) -> None:
+    """Visitors will refuse the owner's certificate; it may still be what he wants, behind something that does not."""
+    pair = bind.request.tls.key_pair if bind.request.tls else None
+    if pair is None:
+        return
+    certificate = read_key_pair_facts(pair)
+    if not certificate.covers(bind.url.host):
+        facts = {"url": str(bind.url), "names": list(certificate.names[:10])}
+        log.warning("the endpoint's own certificate does not cover its name", extra=facts)
 
 
 def _bind_answer(bind: LiveBind, opts: dict[str, object], labelled: bool) -> dict[str, object]:

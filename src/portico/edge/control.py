@@ -5,6 +5,7 @@ import contextlib
 import logging
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from portico.edge.publisher import Publisher
 from portico.edge.registry import Registry
 from portico.edge.relay_links import RelayLinks
 from portico.edge.ssh_door import SshDoor
+from portico.edge.ticket_keys import TicketKeys
 from portico.envoy.admin import Admin, AdminError
 from portico.envoy.ads import AdsServer
 from portico.envoy.binary import envoy_binary
@@ -40,7 +42,7 @@ from portico.store.first_start import first_start
 from portico.store.store import Store
 from portico.translate.names import EDGE_CERTIFICATE
 from portico.translate.resource import Resource
-from portico.translate.tls import secret_resource
+from portico.translate.tls import secret_resource, ticket_keys_resource
 
 log = logging.getLogger(__name__)
 RESYNC_SECONDS: Final = 5.0
@@ -63,6 +65,7 @@ class Control:
         self._registry.reserve(self._reservations.domains, self._reservations.ports)
         authority = Authority.load_or_create(data_dir, datetime.now(UTC))
         self._certificates = Certificates(authority, node.frame.domain, self._may_issue, self._reservations.uploads)
+        self._ticket_keys = TicketKeys(self._store)
         self._hosts: set[str] = set()
         types = load_message_types(envoy_binary(), data_dir / "cache")
         self._ads = AdsServer(
@@ -100,7 +103,7 @@ class Control:
             await self._links.start()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._resynced.wait(), RESYNC_SECONDS)
-            publication = self._publisher.begin(self._urls(), [self._edge_secret()])
+            publication = self._publisher.begin(self._urls(), self._edge_secrets())
             self._ads.open()
             await self._ads.acknowledged(publication, timeout=60)
             self._serving = True
@@ -142,8 +145,11 @@ class Control:
     def _secrets_in_use(self) -> list[Resource]:
         return [secret for name in sorted(self._hosts) if (secret := self._secret(name))]
 
-    def _edge_secret(self) -> Resource:
-        return secret_resource(EDGE_CERTIFICATE, self._certificates.edge_pair())
+    def _edge_secrets(self) -> list[Resource]:
+        return [
+            secret_resource(EDGE_CERTIFICATE, self._certificates.edge_pair()),
+            ticket_keys_resource(self._ticket_keys.at(time.time())),
+        ]
 
     async def _renew_certificates(self) -> None:
         """Give Envoy a new certificate well before the old one ends; open connections do not notice."""
@@ -151,7 +157,7 @@ class Control:
             await asyncio.sleep(CERTIFICATE_CHECK_SECONDS)
             try:
                 # All, not only those that are due: an upload may have expired, and another one takes its place.
-                await self._publisher.replace([self._edge_secret(), *self._secrets_in_use()])
+                await self._publisher.replace([*self._edge_secrets(), *self._secrets_in_use()])
             except PorticoError as error:
                 log.error("certificates are not renewed", extra={"code": str(error.code), "reason": error.message})
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from portico.envoy import launch
 from portico.envoy.admin import Admin, AdminError
 from portico.envoy.bootstrap import BootstrapSettings, bootstrap
+from portico.envoy.visitors_lines import VisitorsLines
 from portico.model.errors import EDGE_NOT_READY, ENVOY_MISSING, PorticoError
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class EnvoyProcess:
         self._draining: list[asyncio.subprocess.Process] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._live = False
+        self._visitors_lines = VisitorsLines()
 
     @property
     def admin(self) -> Admin:
@@ -148,6 +150,8 @@ class EnvoyProcess:
         arguments = ["--config-path", str(config), *identity]
         arguments += ["--drain-time-s", str(settings.drain_seconds), "--drain-strategy", "immediate"]
         arguments += ["--parent-shutdown-time-s", str(settings.parent_shutdown_seconds)]
+        # Lines about visitors are written at once, like Envoy's own: it would keep them for 10 s.
+        arguments += ["--file-flush-interval-msec", "200"]
         arguments += ["--log-level", settings.log_level, "--log-format", _LOG_FORMAT]
         if settings.concurrency is not None:
             arguments += ["--concurrency", str(settings.concurrency)]
@@ -210,7 +214,7 @@ class EnvoyProcess:
                 continue
             if not line:
                 break
-            _log_line(line, process.pid)
+            self._log_line(line, process.pid)
         returncode = await process.wait()
         if process in self._draining:
             self._draining.remove(process)
@@ -220,16 +224,21 @@ class EnvoyProcess:
             if self._on_exit is not None:
                 self._on_exit(returncode)
 
-
-def _log_line(line: bytes, pid: int) -> None:
-    text = line.decode(errors="replace").rstrip()
-    try:
-        record: Any = json.loads(text)
-        level, message = _LEVELS[record["level"]], record["message"]
-        facts = {"component": record["component"], "pid": pid}
-    except (ValueError, KeyError, TypeError):
-        level, message, facts = logging.WARNING, text, {"pid": pid}
-    if _NOISE in message:
-        level = logging.DEBUG
-    if message:
-        envoy_log.log(level, "%s", message, extra=facts)
+    def _log_line(self, line: bytes, pid: int) -> None:
+        text = line.decode(errors="replace").rstrip()
+        try:
+            record: Any = json.loads(text)
+            level, message = _LEVELS[record["level"]], record["message"]
+            facts = {"component": record["component"], "pid": pid}
+            told = record.get("facts")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            level, message, facts, told = logging.WARNING, text, {"pid": pid}, None
+        if told is not None:
+            visitors = self._visitors_lines.admitted(told)
+            if visitors is None:
+                return
+            facts |= visitors
+        if _NOISE in message:
+            level = logging.DEBUG
+        if message:
+            envoy_log.log(level, "%s", message, extra=facts)

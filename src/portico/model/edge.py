@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from portico.model.endpoint import TlsVersion
+
 
 @dataclass(frozen=True, slots=True)
 class SocketAddress:
@@ -40,6 +42,8 @@ class EdgeFrame:
     idle_seconds: int = 3600
     """How long a stream may be silent in both directions before it is ended; 0 for ever."""
 
+    minimum_tls: TlsVersion = TlsVersion.TLS_1_2
+    """What every visitor and agent must speak at least; an endpoint may demand more, never less."""
     challenges: ChallengeSockets | None = None
     """None where every automatic certificate is of the edge's own authority."""
     wildcard: bool = True

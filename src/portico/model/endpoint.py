@@ -63,7 +63,20 @@ class ClientVerification(StrEnum):
 
     REQUIRE = "require-and-verify"
     VERIFY_IF_GIVEN = "verify-if-given"
+    REQUIRE_ANY = "require-any"
+    """Some certificate, whoever signed it: the upstream judges it."""
     REQUEST = "request"
+    """One is asked for; none, or anybody's, will do."""
+
+    @property
+    def demands(self) -> bool:
+        """Whether a visitor without a certificate stays outside."""
+        return self in (ClientVerification.REQUIRE, ClientVerification.REQUIRE_ANY)
+
+    @property
+    def verifies(self) -> bool:
+        """Whether a certificate that is shown must come from one of the authorities."""
+        return self in (ClientVerification.REQUIRE, ClientVerification.VERIFY_IF_GIVEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +98,20 @@ class EdgeTls:
     """The owner's own pair; None means an automatic certificate."""
     client_authorities: str | None = None
     """PEM of the CAs that may sign visitors' certificates; None means no visitor is asked for one."""
+    revocations: str | None = None
+    """PEM of the CRLs of those CAs; None means that nothing is revoked."""
     verification: ClientVerification = ClientVerification.REQUIRE
     minimum: TlsVersion = TlsVersion.TLS_1_2
     maximum: TlsVersion = TlsVersion.TLS_1_3
 
-    @property
-    def is_default(self) -> bool:
-        """Whether visitors may share the constant filter chains (an own certificate needs no other chain)."""
+    def fits_all(self, minimum: TlsVersion) -> bool:
+        """Whether visitors may share the constant filter chains of an edge with this minimum.
+
+        An own certificate needs no other chain; a minimum below the edge's is raised to it.
+        """
         return (
             self.client_authorities is None
-            and self.minimum is TlsVersion.TLS_1_2
+            and self.minimum <= minimum  # the text of versions sorts like the versions
             and self.maximum is TlsVersion.TLS_1_3
         )
 

@@ -30,7 +30,8 @@ def http_chains(frame: EdgeFrame) -> list[Resource]:
     """The chains that most HTTP endpoints share; they never change, for a changed chain drains all its connections.
 
     They come by FCDS: within the listener their size would double the time of each change of its matcher.
-    The secret of the first is there because the listener's own `connect` chain names it too (see `certificate_named`).
+    The secrets of the first are there because the listener's own `connect` chain names them too (see
+    `certificate_named`).
     """
     return [
         Resource(FILTER_CHAIN, names.EDGE_CHAIN, _http_chain(frame, names.EDGE_CHAIN, edge_certificate(frame))),
@@ -46,12 +47,15 @@ def listener_chains(frame: EdgeFrame) -> list[Body]:
     """The chains within the https listener, as constant. Envoy could not change it in place if there were none."""
     return [
         {
-            **_tls(names.TLS_CHAIN, transport_socket(certificate_of_visitors_name(), _AUTOMATIC)),
+            **_tls(names.TLS_CHAIN, transport_socket(certificate_of_visitors_name(), _AUTOMATIC, frame)),
             "filters": [*_by_sni(), tcp_proxy("tls", names.TLS_CHAIN, after_handshake=True)],
         },
         {"name": names.PASS_THROUGH_CHAIN, "filters": [*_by_sni(), tcp_proxy("tls", names.PASS_THROUGH_CHAIN)]},
         {
-            **_tls(names.CONNECT_CHAIN, transport_socket(edge_certificate(frame), _AUTOMATIC)),
+            **_tls(
+                names.CONNECT_CHAIN,
+                transport_socket(edge_certificate(frame), _AUTOMATIC, frame, shared_tickets=True),
+            ),
             "filters": [tcp_proxy("connect", names.AGENTS_CLUSTER, after_handshake=True)],
         },
         *([_challenge_chain()] if frame.challenges else []),
@@ -62,7 +66,7 @@ def chain_of(endpoint: Endpoint, frame: EdgeFrame) -> str | None:
     """Name of the chain that an endpoint's visitors must enter by; None for schemes that know no SNI."""
     if endpoint.url.scheme not in TLS_SCHEMES:
         return None
-    if _needs_own(endpoint):
+    if _needs_own(endpoint, frame):
         return names.own_name(endpoint)
     if endpoint.tls is None:
         return names.PASS_THROUGH_CHAIN
@@ -83,25 +87,29 @@ def certificate_chain(host: str, frame: EdgeFrame) -> str:
 
 def own_chain(endpoint: Endpoint, frame: EdgeFrame) -> Resource | None:
     """The chain of an endpoint whose visitors cannot share one (delivered by FCDS), or None."""
-    if not _needs_own(endpoint):
+    if not _needs_own(endpoint, frame):
         return None
     name = names.own_name(endpoint)
     if endpoint.tls is None:
         return Resource(FILTER_CHAIN, name, {"name": name, "filters": [tcp_proxy("tls", name)]})
-    own_pair = endpoint.tls.key_pair is not None
-    certificate = (
-        certificate_named(names.host_secret(endpoint.url.host)) if own_pair else certificate_of_visitors_name()
-    )
+    certificate = _own_certificate(endpoint, frame)
     if endpoint.url.scheme is Scheme.TLS:
-        socket = transport_socket(certificate, endpoint.tls)
+        socket = transport_socket(certificate, endpoint.tls, frame)
         filters = [tcp_proxy("tls", name, after_handshake=True)]
     else:
-        socket = transport_socket(certificate, endpoint.tls, HTTP_ALPN)
-        asks = endpoint.tls.client_authorities is not None
-        filters = [
-            connection_manager(frame, name, stat_prefix="own", own_host=endpoint.url.host, client_certificates=asks),
-        ]
+        socket = transport_socket(certificate, endpoint.tls, frame, alpn=HTTP_ALPN)
+        asks = endpoint.tls.verification if endpoint.tls.client_authorities is not None else None
+        filters = [connection_manager(frame, name, stat_prefix="own", own_host=endpoint.url.host, asks=asks)]
     return Resource(FILTER_CHAIN, name, {**_tls(name, socket), "filters": filters})
+
+
+def _own_certificate(endpoint: Endpoint, frame: EdgeFrame) -> Body:
+    """Only with the edge's certificate, which is always there, can a chain of its own resume sessions."""
+    if endpoint.tls is not None and endpoint.tls.key_pair is not None:
+        return certificate_named(names.host_secret(endpoint.url.host))
+    if certificate_chain(endpoint.url.host, frame) == names.EDGE_CHAIN:
+        return edge_certificate(frame)
+    return certificate_of_visitors_name()
 
 
 def tcp_proxy(stat_prefix: str, cluster: str, *, after_handshake: bool = False) -> Body:
@@ -122,11 +130,11 @@ def tcp_proxy(stat_prefix: str, cluster: str, *, after_handshake: bool = False) 
     )
 
 
-def _needs_own(endpoint: Endpoint) -> bool:
+def _needs_own(endpoint: Endpoint, frame: EdgeFrame) -> bool:
     """Rules of its own; a wildcard that is not HTTP (`sni_cluster` is exact) or that has its own certificate."""
     if endpoint.url.scheme not in TLS_SCHEMES:
         return False
-    if endpoint.tls is not None and not endpoint.tls.is_default:
+    if endpoint.tls is not None and not endpoint.tls.fits_all(frame.minimum_tls):
         return True
     pair = endpoint.tls is not None and endpoint.tls.key_pair is not None
     return is_wildcard(endpoint.url.host) and (endpoint.url.scheme is Scheme.TLS or pair)
@@ -134,7 +142,7 @@ def _needs_own(endpoint: Endpoint) -> bool:
 
 def _http_chain(frame: EdgeFrame, name: str, certificate: Body) -> Body:
     return {
-        **_tls(name, transport_socket(certificate, _AUTOMATIC, HTTP_ALPN)),
+        **_tls(name, transport_socket(certificate, _AUTOMATIC, frame, alpn=HTTP_ALPN, shared_tickets=True)),
         "filters": [connection_manager(frame, names.PUBLIC, stat_prefix=name)],
     }
 

@@ -3,8 +3,9 @@
 from typing import Final
 
 from portico.model.edge import EdgeFrame
+from portico.model.endpoint import ClientVerification
 from portico.model.names import is_wildcard
-from portico.translate import names
+from portico.translate import names, visitor_certificate
 from portico.translate.filters import http_filters
 from portico.translate.lookup import MAX_LABELS
 from portico.translate.replies import local_replies
@@ -16,7 +17,7 @@ HEADERS_TIMEOUT: Final = "20s"
 """For the whole head of a request: a visitor who drips it ends here."""
 _CONNECTION_IDLE: Final = "300s"
 
-_UNTRUSTED: Final = ("x-forwarded-for", "x-forwarded-port")
+_UNTRUSTED: Final = ("x-forwarded-for", "x-forwarded-port", *visitor_certificate.HEADERS)
 """What visitors may not tell about themselves: the edge is where they arrive, and Envoy writes these anew."""
 
 
@@ -26,31 +27,35 @@ def connection_manager(
     *,
     stat_prefix: str,
     own_host: str | None = None,
-    client_certificates: bool = False,
+    asks: ClientVerification | None = None,
 ) -> Body:
-    """The network filter for requests of `scope_class`; `own_host` is the one that an endpoint's own chain serves."""
+    """The network filter for requests of `scope_class`; `own_host` is the one that an endpoint's own chain serves.
+
+    `asks` says what a visitor's certificate must be, where the chain asks for one.
+    """
     labels = MAX_LABELS if own_host is None or is_wildcard(own_host) else 1
     return extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix=stat_prefix,
         codec_type="AUTO",
-        early_header_mutation_extensions=[_early_headers(scope_class)],
+        early_header_mutation_extensions=[_early_headers(scope_class, asks)],
         scoped_routes=_scoped_routes(),
-        http_filters=http_filters(frame, scope_class, labels),
+        http_filters=http_filters(frame, scope_class, labels, tells_certificate=asks is not None),
         local_reply_config=local_replies(frame.domain, shared=own_host is None),
         upgrade_configs=[{"upgrade_type": "websocket"}],
-        **_visitor(client_certificates=client_certificates),
+        **_visitor(asks),
         **_reading(),
         **_timeouts(frame),
     )
 
 
-def _early_headers(scope_class: str) -> Body:
+def _early_headers(scope_class: str, asks: ClientVerification | None) -> Body:
     written = {
         names.CLASS_HEADER: scope_class,
         names.HOST_HEADER: "%REQ(:authority)%",
         "x-forwarded-host": "%REQ(:authority)%",
+        **({} if asks is None else visitor_certificate.TOLD),
     }
     appends = [
         {"append": {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
@@ -59,7 +64,7 @@ def _early_headers(scope_class: str) -> Body:
     return extension(
         "envoy.http.early_header_mutation.header_mutation",
         "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=[*appends, *({"remove": name} for name in _UNTRUSTED)],
+        mutations=[*({"remove": name} for name in _UNTRUSTED), *appends],
     )
 
 
@@ -77,7 +82,7 @@ def _scoped_routes() -> Body:
     }
 
 
-def _visitor(*, client_certificates: bool) -> Body:
+def _visitor(asks: ClientVerification | None) -> Body:
     """Who the visitor is, as upstreams are told."""
     fields: Body = {
         "use_remote_address": True,
@@ -88,11 +93,10 @@ def _visitor(*, client_certificates: bool) -> Body:
         "server_header_transformation": "PASS_THROUGH",
         "forward_client_cert_details": "SANITIZE",
     }
-    if client_certificates:
-        fields |= {
-            "forward_client_cert_details": "SANITIZE_SET",
-            "set_current_client_cert_details": {"subject": True, "dns": True, "uri": True},
-        }
+    if asks is not None:
+        # One that was not verified goes as a whole to the upstream, which is to judge it.
+        details = {"subject": True, "dns": True, "uri": True, **({} if asks.verifies else {"chain": True})}
+        fields |= {"forward_client_cert_details": "SANITIZE_SET", "set_current_client_cert_details": details}
     return fields
 
 

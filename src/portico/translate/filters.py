@@ -1,13 +1,13 @@
 """The HTTP filters of every connection manager, in their one order, with the reason for each place."""
 
 from portico.model.edge import EdgeFrame
-from portico.translate import names
+from portico.translate import names, visitor_certificate
 from portico.translate.challenges import challenge_filter
 from portico.translate.lookup import lookup_filter
 from portico.translate.typed import Body, extension
 
 
-def http_filters(frame: EdgeFrame, scope_class: str, labels: int) -> list[Body]:
+def http_filters(frame: EdgeFrame, scope_class: str, labels: int, *, tells_certificate: bool) -> list[Body]:
     """The filters in order; `lookup` finds wildcards for hosts of `labels` labels.
 
     What stands between the first and the last must be on by default and switched off by the scopes that do not use it:
@@ -19,6 +19,8 @@ def http_filters(frame: EdgeFrame, scope_class: str, labels: int) -> list[Body]:
         *([challenge_filter()] if answers else []),
         # Then: it settles which endpoint is meant, so everything behind it runs under that endpoint's settings.
         lookup_filter(frame, scope_class, labels),
+        # On the chains alone that ask for a certificate, whose every request has one or may have one.
+        *([visitor_certificate.name_filter()] if tells_certificate else []),
         # Last by Envoy's rule. The x-envoy headers would tell upstreams and visitors of the edge's inside.
         extension(
             "envoy.filters.http.router",

@@ -8,6 +8,7 @@ from portico.translate import names
 from portico.translate.chains import http_chains, listener_chains, tcp_proxy
 from portico.translate.clusters import BUFFER_BYTES, agents_cluster, api_cluster, challenge_clusters
 from portico.translate.connection_manager import connection_manager
+from portico.translate.handshake_log import failed_handshakes
 from portico.translate.resource import LISTENER, Resource
 from portico.translate.scopes import forwarding_scope
 from portico.translate.sni import SniTable, filter_chain_matcher
@@ -50,6 +51,7 @@ def https_listener(frame: EdgeFrame, table: SniTable) -> Resource:
         "filter_chain_matcher": filter_chain_matcher(table, frame),
         "filter_chains": listener_chains(frame),
         "fcds_config": {"config_source": ADS},
+        "access_log": [failed_handshakes()],
     }
     return Resource(LISTENER, names.HTTPS_LISTENER, body)
 

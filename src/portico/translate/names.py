@@ -10,6 +10,9 @@ EDGE_CERTIFICATE: Final = "edge"
 LOCAL_CERTIFICATE: Final = "edge-local"
 """Secret, where the edge's certificate is a public one: that of the own authority, for localhost and for no name."""
 
+TICKET_KEYS: Final = "tickets"
+"""Secret: the keys of session tickets (RFC 5077, RFC 8446, 4.6.1) of the constant chains."""
+
 AGENTS_CLUSTER: Final = "agents"
 API_CLUSTER: Final = "api"
 HTTP_CHALLENGES: Final = "acme-http"

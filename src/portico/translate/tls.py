@@ -1,9 +1,11 @@
 """TLS that ends at the edge: which certificate, which visitors."""
 
+import base64
+from collections.abc import Sequence
 from typing import Final
 
 from portico.model.edge import EdgeFrame
-from portico.model.endpoint import ClientVerification, EdgeTls, KeyPair, TlsVersion
+from portico.model.endpoint import EdgeTls, KeyPair, TlsVersion
 from portico.translate import names
 from portico.translate.resource import SECRET, Resource
 from portico.translate.typed import ADS, Body, extension
@@ -23,6 +25,13 @@ def secret_resource(name: str, pair: KeyPair) -> Resource:
         "private_key": {"inline_string": pair.key},
     }
     return Resource(SECRET, name, {"name": name, "tls_certificate": certificate})
+
+
+def ticket_keys_resource(keys: Sequence[bytes]) -> Resource:
+    """The keys of session tickets, 80 bytes each: the first makes tickets, all of them read them."""
+    written = [{"inline_bytes": base64.b64encode(key).decode()} for key in keys]
+    body = {"name": names.TICKET_KEYS, "session_ticket_keys": {"keys": written}}
+    return Resource(SECRET, names.TICKET_KEYS, body)
 
 
 def edge_certificate(frame: EdgeFrame) -> Body:
@@ -47,43 +56,57 @@ def certificate_named(secret: str) -> Body:
     return _on_demand("static_name", "StaticName", name=secret)
 
 
-def transport_socket(certificate: Body, settings: EdgeTls, alpn: tuple[str, ...] = ()) -> Body:
-    """TLS towards visitors; `certificate` is one of the above."""
-    common: Body = {"tls_params": _versions(settings), **certificate}
+def transport_socket(
+    certificate: Body,
+    settings: EdgeTls,
+    frame: EdgeFrame,
+    *,
+    alpn: tuple[str, ...] = (),
+    shared_tickets: bool = False,
+) -> Body:
+    """TLS towards visitors; `certificate` is one of the above.
+
+    With `shared_tickets` a session may be resumed at every node, and after a restart. Without, each chain has keys of
+    its own, which end with it: nobody resumes a session under rules that it was not made under.
+    """
+    common: Body = {"tls_params": _versions(settings, frame), **certificate}
     if alpn:
         common["alpn_protocols"] = list(alpn)
     if settings.client_authorities is not None:
-        common["validation_context"] = _validation(settings.client_authorities, settings.verification)
+        common["validation_context"] = _validation(settings, settings.client_authorities)
     # Envoy refuses the selector where sessions may be resumed.
-    on_demand = "custom_tls_certificate_selector" in certificate
+    resumption: Body = {}
+    if "custom_tls_certificate_selector" in certificate:
+        resumption = {"disable_stateless_session_resumption": True, "disable_stateful_session_resumption": True}
+    elif shared_tickets:
+        resumption = {"session_ticket_keys_sds_secret_config": {"name": names.TICKET_KEYS, "sds_config": ADS}}
     return extension(
         "envoy.transport_sockets.tls",
         "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
         common_tls_context=common,
         require_client_certificate=_requires(settings),
-        **(
-            {"disable_stateless_session_resumption": True, "disable_stateful_session_resumption": True}
-            if on_demand
-            else {}
-        ),
+        **resumption,
     )
 
 
-def _versions(settings: EdgeTls) -> Body:
+def _versions(settings: EdgeTls, frame: EdgeFrame) -> Body:
     return {
-        "tls_minimum_protocol_version": _VERSIONS[settings.minimum],
+        "tls_minimum_protocol_version": _VERSIONS[max(settings.minimum, frame.minimum_tls)],
         "tls_maximum_protocol_version": _VERSIONS[settings.maximum],
     }
 
 
 def _requires(settings: EdgeTls) -> bool:
-    return settings.client_authorities is not None and settings.verification is ClientVerification.REQUIRE
+    return settings.client_authorities is not None and settings.verification.demands
 
 
-def _validation(authorities: str, verification: ClientVerification) -> Body:
+def _validation(settings: EdgeTls, authorities: str) -> Body:
     """Inline, not by SDS: new authorities are new rules, and connections let in by the old ones must end."""
     context: Body = {"trusted_ca": {"inline_string": authorities}}
-    if verification is ClientVerification.REQUEST:
+    if settings.revocations is not None:
+        # An intermediate's own revocation is its root's matter, whose CRL is often not at hand.
+        context |= {"crl": {"inline_string": settings.revocations}, "only_verify_leaf_cert_crl": True}
+    if not settings.verification.verifies:
         context["trust_chain_verification"] = "ACCEPT_UNTRUSTED"
     return context
 

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import datetime
+import json
 
 import pytest
 from cryptography import x509
@@ -12,12 +13,23 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kit.client_certificates import HOUR, VisitorAuthority
 from portico.edge.agent_options import bind_request, echoed_options, labelled_request, refuse_patched_policy
 from portico.edge.bind_request import BindRequest
-from portico.model.endpoint import EdgeTls, EndpointUrl, KeyPair, Scheme
+from portico.model.endpoint import ClientVerification, EdgeTls, EndpointUrl, KeyPair, Scheme, TlsVersion
 from portico.model.errors import NOT_SERVED, PorticoError
 from portico.tunnel.frames import ProtocolError
 from portico.tunnel.messages import Bind, StartTunnelWithLabel
+
+MEMBERS, OTHERS = VisitorAuthority("members"), VisitorAuthority("others")
+OWN = MEMBERS.issue("app.example.com", dns=["app.example.com"])
+
+
+def encrypted(key: str) -> str:
+    private = serialization.load_pem_private_key(key.encode(), None)
+    hidden = serialization.BestAvailableEncryption(b"passphrase")
+    pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, hidden)
+    return pem.decode()
 
 
 def request(proto: str = "https", extra: dict[str, object] | None = None, **opts: object) -> BindRequest:
@@ -94,11 +106,92 @@ def test_own_pair_and_authorities_arrive_as_pem() -> None:
     pem = authority("Test CA")
     wanted = request(
         "tls",
-        TLSTermination={"cert": encoded(b"CERT"), "key": encoded(b"KEY")},
+        TLSTermination={"cert": encoded(OWN.certificate.encode()), "key": encoded(OWN.key.encode())},
         MutualTLSAtEdge={"mutual_tls_ca": encoded(pem)},
     )
-    assert wanted.tls == EdgeTls(KeyPair("CERT", "KEY"), client_authorities=pem.decode())
+    assert wanted.tls == EdgeTls(OWN, client_authorities=pem.decode())
     assert request("https", MutualTLSCA={"mutual_tls_ca": encoded(pem)}).tls == EdgeTls(client_authorities=pem.decode())
+
+
+def terminate_tls(**config: object) -> dict[str, object]:
+    return {"on_tcp_connect": [{"actions": [{"type": "terminate-tls", "config": config}]}]}
+
+
+@pytest.mark.parametrize("proto", ["https", "tls"])
+def test_the_policy_ends_tls(proto: str) -> None:
+    policy = terminate_tls(
+        min_version="1.3",
+        server_certificate=OWN.certificate,
+        server_private_key=OWN.key,
+        mutual_tls_certificate_authorities=[MEMBERS.pem, OTHERS.pem],
+        mutual_tls_verification_strategy="verify-if-given",
+    )
+    assert request(proto, TrafficPolicy=json.dumps(policy)).tls == EdgeTls(
+        OWN,
+        client_authorities=MEMBERS.pem + OTHERS.pem,
+        verification=ClientVerification.VERIFY_IF_GIVEN,
+        minimum=TlsVersion.TLS_1_3,
+    )
+    assert request(proto, Policy=terminate_tls()).tls == EdgeTls()
+
+
+def test_a_bundle_may_bring_its_revocation_lists() -> None:
+    crl = MEMBERS.revocations(MEMBERS.issue())
+    tls = request("https", MutualTLSCA={"mutual_tls_ca": encoded((MEMBERS.pem + crl).encode())}).tls
+    assert tls == EdgeTls(client_authorities=MEMBERS.pem, revocations=crl)
+
+
+@pytest.mark.parametrize("proto", ["http", "tcp"])
+def test_nothing_ends_where_there_is_no_tls(proto: str) -> None:
+    with refused(20_005, f"an endpoint of {proto} has no TLS"):
+        request(proto, TrafficPolicy=json.dumps(terminate_tls()))
+
+
+def test_each_thing_is_said_in_one_place() -> None:
+    policy = terminate_tls(mutual_tls_certificate_authorities=[MEMBERS.pem])
+    with refused(20_005, "keep one"):
+        request("https", TrafficPolicy=json.dumps(policy), MutualTLSCA={"mutual_tls_ca": encoded(MEMBERS.pem.encode())})
+
+
+def test_the_edge_s_minimum_is_a_floor() -> None:
+    opts = {"TrafficPolicy": json.dumps(terminate_tls(max_version="1.2"))}
+    with refused(20_005, "1.2 is below 1.3"):
+        bind_request(Bind.from_json({"Proto": "https", "Opts": opts}), TlsVersion.TLS_1_3)
+
+
+@pytest.mark.parametrize(
+    ("pair", "word"),
+    [
+        (KeyPair(OWN.certificate, MEMBERS.issue().key), "does not match the certificate of 'app.example.com'"),
+        (MEMBERS.issue("old", starts=-3 * HOUR, lasts=HOUR, dns=["a.example"]), "'old' expired on"),
+        (MEMBERS.issue("early", starts=HOUR, dns=["a.example"]), "'early' is not valid before"),
+        (KeyPair("no PEM", OWN.key), "no PEM certificate"),
+        (KeyPair(OWN.key, OWN.key), "a private key where a certificate should be"),
+        (KeyPair(OWN.certificate, encrypted(OWN.key)), "is encrypted"),
+    ],
+)
+def test_a_pair_that_is_unfit_is_refused_with_the_reason(pair: KeyPair, word: str) -> None:
+    with refused(20_068, word):
+        request("tls", TLSTermination={"cert": encoded(pair.certificate.encode()), "key": encoded(pair.key.encode())})
+    policy = terminate_tls(server_certificate=pair.certificate, server_private_key=pair.key)
+    with refused(20_068, word):
+        request("https", TrafficPolicy=json.dumps(policy))
+
+
+@pytest.mark.parametrize(
+    ("pem", "word"),
+    [
+        (VisitorAuthority("old CA", starts=-3 * HOUR, lasts=HOUR).pem, "'old CA') expired on"),
+        (VisitorAuthority("no CA", is_ca=False).pem, "'no CA') is not a CA"),
+        ("-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n", "cannot be read"),
+        ("nothing", "no PEM certificate"),
+    ],
+)
+def test_row_2_10_an_unfit_authority_is_refused_with_subject_and_reason(pem: str, word: str) -> None:
+    with refused(20_068, word):
+        request("https", MutualTLSCA={"mutual_tls_ca": encoded(pem.encode())})
+    with refused(20_068, word):
+        request("tls", TrafficPolicy=json.dumps(terminate_tls(mutual_tls_certificate_authorities=[pem])))
 
 
 def test_mutual_tls_without_termination_is_refused() -> None:
@@ -137,8 +230,8 @@ def test_half_a_pair_is_refused(half: dict[str, str]) -> None:
         ("ResponseHeaders", {"add": ["x: y"]}, "response headers"),
         ("UserAgentFilter", {"allow": ["x"]}, "user agent"),
         ("RequestHeaders", {"add": ["x: y"]}, "request headers"),
-        ("TrafficPolicy", '{"on_http_request": [{"actions": []}]}', "traffic polic"),
-        ("Policy", {"inbound": [{"name": "x"}]}, "traffic polic"),
+        ("TrafficPolicy", '{"on_http_request": [{"actions": [{"type": "deny"}]}]}', "traffic polic"),
+        ("Policy", {"inbound": [{"name": "x", "actions": [{"type": "deny"}]}]}, "traffic polic"),
     ],
 )
 def test_what_nothing_enforces_is_refused_and_its_values_are_not_told(option: str, value: object, word: str) -> None:

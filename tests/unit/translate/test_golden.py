@@ -18,7 +18,7 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "translate"
 FILES = sorted(GOLDEN.rglob("*.yaml"))
 
 
-def frame(domain: str = "edge.example") -> EdgeFrame:
+def frame(domain: str = "edge.example", minimum_tls: str = "1.2") -> EdgeFrame:
     return EdgeFrame(
         domain=domain,
         https=SocketAddress("0.0.0.0", 443),
@@ -27,6 +27,7 @@ def frame(domain: str = "edge.example") -> EdgeFrame:
         agent_sockets=("/run/portico/r0/agents.sock",),
         api_socket="/run/portico/api.sock",
         mark_header="x-mark",
+        minimum_tls=TlsVersion(minimum_tls),
     )
 
 
@@ -42,6 +43,7 @@ def read_tls(fields: dict[str, Any]) -> EdgeTls:
     readers = {
         "key_pair": lambda pair: KeyPair(**pair),
         "client_authorities": str,
+        "revocations": str,
         "verification": ClientVerification,
         "minimum": TlsVersion,
         "maximum": TlsVersion,
@@ -62,7 +64,7 @@ def shortened(value: Any) -> Any:
 
 
 def translated(case: dict[str, Any]) -> Any:
-    edge = frame(case.get("domain", "edge.example"))
+    edge = frame(case.get("domain", "edge.example"), case.get("minimum_tls", "1.2"))
     endpoints = [read_endpoint(fields) for fields in case["endpoints"]]
     table = SniTable()
     for endpoint in endpoints:

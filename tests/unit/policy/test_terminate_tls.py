@@ -1,0 +1,92 @@
+from typing import Any
+
+import pytest
+
+from portico.model.endpoint import ClientVerification, KeyPair, TlsVersion
+from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
+from portico.policy.document import read_actions
+from portico.policy.terminate_tls import TerminateTls, terminate_tls
+
+
+def read(phase: str = "on_tcp_connect", **config: Any) -> TerminateTls | None:
+    return terminate_tls(read_actions({phase: [{"actions": [{"type": "terminate-tls", "config": config}]}]}))
+
+
+def test_every_field() -> None:
+    assert read(
+        min_version="1.2",
+        max_version=1.2,
+        server_certificate="CERT",
+        server_private_key="KEY",
+        mutual_tls_certificate_authorities=["ONE", "TWO"],
+        mutual_tls_verification_strategy="require-any",
+    ) == TerminateTls(
+        key_pair=KeyPair("CERT", "KEY"),
+        authorities="ONE\nTWO",
+        verification=ClientVerification.REQUIRE_ANY,
+        maximum=TlsVersion.TLS_1_2,
+    )
+
+
+def test_an_empty_configuration_is_the_defaults() -> None:
+    assert read("on_tls_request") == TerminateTls()
+    assert terminate_tls([]) is None
+
+
+def test_neither_keys_nor_authorities_are_shown() -> None:
+    settings = read(server_certificate="CERT", server_private_key="KEY", mutual_tls_certificate_authorities=["ONE"])
+    assert "KEY" not in repr(settings)
+    policy = {"on_tcp_connect": [{"actions": [{"type": "x", "config": {"server_private_key": "KEY"}}]}]}
+    assert "KEY" not in repr(read_actions(policy))
+
+
+@pytest.mark.parametrize("strategy", ["require-and-verify", "verify-if-given", "require-any", "request"])
+def test_strategies(strategy: str) -> None:
+    settings = read(mutual_tls_certificate_authorities=["CA"], mutual_tls_verification_strategy=strategy)
+    assert settings is not None
+    assert settings.verification == strategy
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"min_version": "1.1"}, "min_version is one of 1.2, 1.3"),
+        ({"min_version": "1.3", "max_version": "1.2"}, "greater than max_version"),
+        ({"min_versoin": "1.3"}, "did you mean min_version?"),
+        ({"server_certificate": "CERT"}, "need each other"),
+        ({"server_private_key": "KEY"}, "need each other"),
+        ({"server_certificate": 1, "server_private_key": 2}, "is no text"),
+        ({"mutual_tls_certificate_authorities": "CA"}, "no list of PEM texts"),
+        ({"mutual_tls_certificate_authorities": []}, "no list of PEM texts"),
+        ({"mutual_tls_verification_strategy": "request"}, "needs mutual_tls_certificate_authorities"),
+        ({"mutual_tls_certificate_authorities": ["CA"], "mutual_tls_verification_strategy": "maybe"}, "is one of"),
+    ],
+)
+def test_bad_fields(config: dict[str, Any], words: str) -> None:
+    with pytest.raises(PorticoError) as refused:
+        read(**config)
+    assert refused.value.code is BIND_INVALID
+    assert words in refused.value.message
+    assert "KEY" not in str(refused.value)
+
+
+def test_ids_of_authorities_are_not_offered() -> None:
+    with pytest.raises(PorticoError) as refused:
+        read(mutual_tls_certificate_authorities=["ca_2tMuMSDhvEBY2FI8Ub9LM2MJ4pU"])
+    assert refused.value.code is NOT_SERVED
+
+
+@pytest.mark.parametrize(
+    ("policy", "code"),
+    [
+        ({"on_http_request": [{"actions": [{"type": "deny"}]}]}, NOT_SERVED),
+        ({"on_tcp_connect": [{"actions": [{"type": "terminate-tls"}, {"type": "restrict-ips"}]}]}, NOT_SERVED),
+        ({"on_http_request": [{"actions": [{"type": "terminate-tls"}]}]}, BIND_INVALID),
+        ({"on_tcp_connect": [{"actions": [{"type": "terminate-tls"}] * 2}]}, BIND_INVALID),
+        ({"on_tcp_connect": [{"expressions": ["true"], "actions": [{"type": "terminate-tls"}]}]}, NOT_SERVED),
+    ],
+)
+def test_what_an_endpoint_cannot_have(policy: dict[str, Any], code: object) -> None:
+    with pytest.raises(PorticoError) as refused:
+        terminate_tls(read_actions(policy))
+    assert refused.value.code is code
