@@ -8,10 +8,12 @@ from typing import Final
 
 from portico.certificates.authority import Authority
 from portico.certificates.uploads import Uploads
+from portico.model.acme import AcmeCertificate
 from portico.model.endpoint import KeyPair
 
 MAX_LEAVES: Final = 10_000
 """Leaves kept; one is about 1.2 kB, and issuing it again takes 0.2 ms."""
+_LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 RENEW_AFTER: Final = 2 / 3
 """Part of its time after which an automatic certificate is replaced."""
 
@@ -49,6 +51,7 @@ class Certificates:
         domain: str,
         may_issue: Callable[[str], bool],
         uploads: Uploads | None = None,
+        public: Callable[[str], AcmeCertificate | None] | None = None,
         *,
         now: Callable[[], datetime] = utc_now,
         max_leaves: int = MAX_LEAVES,
@@ -59,23 +62,39 @@ class Certificates:
         self._now = now
         self._max_leaves = max_leaves
         self._edge = self._issue(self._edge_names)
+        self._domain = domain
+        self._local: _Leaf | None = None
         self._uploads = uploads or Uploads(lambda _owner, _host: False)
+        self._public = public or (lambda _: None)
         self._leaves: OrderedDict[str, _Leaf] = OrderedDict()
 
     def edge_pair(self) -> KeyPair:
         """The edge's own certificate: for its own names, and for connections that name no server."""
+        public = self._public(self._domain)
+        if public is not None and public.pair is not None:
+            return public.pair
         if self._is_due(self._edge):
             self._edge = self._issue(self._edge_names)
         return self._edge.pair
 
-    def for_name(self, host: str) -> KeyPair | None:
-        """The pair for this SNI (normalized): the best upload, else the edge's own, else an automatic one.
+    def local_pair(self) -> KeyPair:
+        """For localhost and for connections that name no server, where the edge's own certificate is a public one."""
+        if self._local is None or self._is_due(self._local):
+            self._local = self._issue(_LOCAL_NAMES)
+        return self._local.pair
 
+    def for_name(self, host: str) -> KeyPair | None:
+        """The pair for this SNI (normalized): an upload or a public one, else the edge's own authority's.
+
+        Exact goes before wildcard, then uploaded before automatic; a domain's own choice goes before all.
         What was given out has to be asked for again from time to time, for all of them expire.
         """
         upload = self._uploads.best_for(host, self._now())
-        if upload is not None:
+        public = self._public(host)
+        if upload is not None and (public is None or host in upload.facts.names or host not in public.names):
             return upload.pair
+        if public is not None:
+            return public.pair
         if host in self._edge_names:
             return self.edge_pair()
         return self._leaf(host) if self._may_issue(host) else None
@@ -113,4 +132,4 @@ def edge_names(domain: str) -> tuple[str, ...]:
     """
     wildcard = (f"*.{domain}",) if "." in domain else ()
     services = (f"connect.{domain}", f"api.{domain}", f"dashboard.{domain}")
-    return tuple(dict.fromkeys((domain, *wildcard, *services, "localhost", "127.0.0.1", "::1")))
+    return tuple(dict.fromkeys((domain, *wildcard, *services, *_LOCAL_NAMES)))

@@ -5,17 +5,14 @@ import contextlib
 import logging
 import signal
 import sys
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
-
-import uvicorn
-from starlette.types import ASGIApp
+from typing import TYPE_CHECKING, Final
 
 from portico import event_loop, logs
 from portico.api.app import api_app
+from portico.certificates.acme_rules import AcmeRules
 from portico.certificates.authority import Authority
 from portico.certificates.certificates import Certificates
 from portico.edge.admin import Metrics, NodeState, admin_app
@@ -25,24 +22,29 @@ from portico.edge.child import FATAL_STATUS
 from portico.edge.live import Live, Reservations
 from portico.edge.node import Node
 from portico.edge.notices import notify
+from portico.edge.public_names import PublicNames
 from portico.edge.publisher import Publisher
 from portico.edge.registry import Registry
 from portico.edge.relay_links import RelayLinks
 from portico.edge.ssh_door import SshDoor
-from portico.edge.ticket_keys import TicketKeys
+from portico.edge.web_server import served
 from portico.envoy.admin import Admin, AdminError
 from portico.envoy.ads import AdsServer
 from portico.envoy.binary import envoy_binary
 from portico.envoy.descriptors import load_message_types
-from portico.model.endpoint import EndpointUrl
+from portico.model.acme import AcmeCertificate
+from portico.model.endpoint import Endpoint, EndpointUrl, Scheme
 from portico.model.errors import PorticoError
 from portico.relay.link import FromControl, FromRelay, Hello, SshQuestion
 from portico.store.declared_owners import apply_owners
 from portico.store.first_start import first_start
 from portico.store.store import Store
-from portico.translate.names import EDGE_CERTIFICATE
+from portico.translate.names import EDGE_CERTIFICATE, LOCAL_CERTIFICATE
 from portico.translate.resource import Resource
-from portico.translate.tls import secret_resource, ticket_keys_resource
+from portico.translate.tls import secret_resource
+
+if TYPE_CHECKING:
+    from portico.edge.acme import Acme
 
 log = logging.getLogger(__name__)
 RESYNC_SECONDS: Final = 5.0
@@ -64,14 +66,21 @@ class Control:
         self._registry = Registry(node.naming, node.limits, labelled=[(one.url, one.labels) for one in node.labelled])
         self._registry.reserve(self._reservations.domains, self._reservations.ports)
         authority = Authority.load_or_create(data_dir, datetime.now(UTC))
-        self._certificates = Certificates(authority, node.frame.domain, self._may_issue, self._reservations.uploads)
-        self._ticket_keys = TicketKeys(self._store)
+        self._acme = self._automatic(node.acme) if node.acme else None
+        self._certificates = Certificates(
+            authority,
+            node.frame.domain,
+            self._may_issue,
+            self._reservations.uploads,
+            self._acme.best_for if self._acme else None,
+        )
         self._hosts: set[str] = set()
+        self._replacing: set[asyncio.Task[None]] = set()
         types = load_message_types(envoy_binary(), data_dir / "cache")
         self._ads = AdsServer(
             run_dir / "xds.sock", types, on_secret_wanted=self._secret, on_secret_released=self._hosts.discard
         )
-        self._publisher = Publisher(self._ads, node.frame, self._registry.endpoint)
+        self._publisher = Publisher(self._ads, node.frame, self._registry.endpoint, self._on_online)
         admission = Admission(self._store)
         self._agents = Agents(node, self._registry, self._publisher, admission, self._metrics)
         self._ssh = SshDoor(node.naming, self._registry, self._agents, admission, self._metrics)
@@ -96,7 +105,9 @@ class Control:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGUSR1, self._drain)
-        async with self._web_servers():
+        if self._acme is not None:
+            await self._acme.load()
+        async with self._web_servers(), self._acme.running() if self._acme else contextlib.nullcontext():
             self._ads.hold()
             await self._ads.start()
             notify("X_PORTICO_XDS=1")
@@ -109,6 +120,7 @@ class Control:
             self._serving = True
             notify("READY=1")
             log.info("control serves", extra={"endpoints": sum(1 for _ in self._registry.urls)})
+            self._want_certificates()
             renewal = asyncio.create_task(self._renew_certificates(), name="certificates")
             await stop.wait()
             renewal.cancel()
@@ -135,7 +147,41 @@ class Control:
     def _may_issue(self, host: str) -> bool:
         return host.endswith(f".{self._node.frame.domain}") or self._registry.serves(host)
 
+    def _automatic(self, rules: AcmeRules) -> "Acme":
+        from portico.edge.acme import Acme
+
+        names_for = PublicNames(
+            rules,
+            self._node.frame,
+            self._registry.endpoint,
+            lambda host: self._reservations.uploads.best_for(host, datetime.now(UTC)) is not None,
+        )
+        return Acme(rules, self._node.frame, self._store, names_for, self._on_certificate)
+
+    def _on_certificate(self, certificate: AcmeCertificate) -> None:
+        """An automatic certificate is there, or renewed: give it to Envoy; open connections do not notice."""
+        covered = [host for host in self._hosts if certificate.covers(host)]
+        if self._serving:
+            task = asyncio.create_task(self._replace_certificates(covered))
+            self._replacing.add(task)
+            task.add_done_callback(self._replacing.discard)
+
+    def _on_online(self, endpoint: Endpoint) -> None:
+        """An endpoint is online: its certificate should be there before its first visitor."""
+        if self._acme is not None and endpoint.url.scheme in (Scheme.HTTPS, Scheme.TLS):
+            self._acme.want(endpoint.url.host.replace("*.", "any.", 1))
+
+    def _want_certificates(self) -> None:
+        """What is wanted from the start: the edge's own names, and those of endpoints."""
+        if self._acme is not None:
+            self._acme.want(self._node.frame.domain)
+        for url in self._urls():
+            if (endpoint := self._registry.endpoint(url)) is not None:
+                self._on_online(endpoint)
+
     def _secret(self, name: str) -> Resource | None:
+        if self._acme is not None:
+            self._acme.want(name)
         pair = self._certificates.for_name(name)
         if pair is None:
             return None
@@ -146,20 +192,26 @@ class Control:
         return [secret for name in sorted(self._hosts) if (secret := self._secret(name))]
 
     def _edge_secrets(self) -> list[Resource]:
-        return [
+        public = [
             secret_resource(EDGE_CERTIFICATE, self._certificates.edge_pair()),
-            ticket_keys_resource(self._ticket_keys.at(time.time())),
         ]
+        if self._acme is None:
+            return public
+        return [*public, secret_resource(LOCAL_CERTIFICATE, self._certificates.local_pair())]
 
     async def _renew_certificates(self) -> None:
         """Give Envoy a new certificate well before the old one ends; open connections do not notice."""
         while True:
             await asyncio.sleep(CERTIFICATE_CHECK_SECONDS)
-            try:
-                # All, not only those that are due: an upload may have expired, and another one takes its place.
-                await self._publisher.replace([*self._edge_secrets(), *self._secrets_in_use()])
-            except PorticoError as error:
-                log.error("certificates are not renewed", extra={"code": str(error.code), "reason": error.message})
+            # All, not only those that are due: an upload may have expired, and another one takes its place.
+            await self._replace_certificates(self._hosts)
+
+    async def _replace_certificates(self, hosts: Iterable[str]) -> None:
+        try:
+            secrets = [secret for name in sorted(hosts) if (secret := self._secret(name))]
+            await self._publisher.replace([*self._edge_secrets(), *secrets])
+        except PorticoError as error:
+            log.error("certificates are not renewed", extra={"code": str(error.code), "reason": error.message})
 
     def _drain(self) -> None:
         self._draining = True
@@ -192,31 +244,10 @@ class Control:
         admin = admin_app(self._metrics, self._state, self._links.figures, self._envoy_figures)
         address = self._node.admin
         async with (
-            _served(admin, host=address.host, port=address.port),
-            _served(api_app(self._store, self._live), uds=self._node.frame.api_socket),
+            served(admin, host=address.host, port=address.port),
+            served(api_app(self._store, self._live), uds=self._node.frame.api_socket),
         ):
             yield
-
-
-class _Server(uvicorn.Server):
-    """A web server inside a process that has its own way with signals."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
-        yield
-
-
-@contextlib.asynccontextmanager
-async def _served(app: ASGIApp, *, host: str = "", port: int = 0, uds: str | None = None) -> AsyncIterator[None]:
-    config = uvicorn.Config(app, host=host, port=port, uds=uds, log_config=None, lifespan="off", access_log=False)
-    server = _Server(config)
-    task = asyncio.create_task(server.serve(), name=f"web-{uds or port}")
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await task
 
 
 def main() -> int:

@@ -7,12 +7,14 @@ from typing import Final, Self
 
 import msgspec
 
+from portico.certificates.acme_rules import AcmeRules
 from portico.edge.data_dir import DataDir
 from portico.edge.naming import Naming
+from portico.edge.public_names import has_wildcard
 from portico.edge.registry import Limits
 from portico.edge.settings import EdgeSettings
 from portico.logs import LogFormat
-from portico.model.edge import EdgeFrame, SocketAddress
+from portico.model.edge import ChallengeSockets, EdgeFrame, SocketAddress
 from portico.model.endpoint import EndpointUrl
 from portico.model.owner import DeclaredOwner
 
@@ -62,6 +64,7 @@ class Node:
     labelled: tuple[Labelled, ...]
     log_level: str
     log_format: LogFormat
+    acme: AcmeRules | None = None
 
     @property
     def links(self) -> tuple[str, ...]:
@@ -92,6 +95,7 @@ def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, Sock
     """The node that `settings` describe; `addresses` by flag, with port 0 resolved."""
     relays = tuple(f"r{number}" for number in range(settings.relays))
     run_dir = data_dir.run_dir
+    acme = settings.acme_rules()
     frame = EdgeFrame(
         domain=settings.domain,
         https=addresses["--https-addr"],
@@ -100,7 +104,8 @@ def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, Sock
         agent_sockets=tuple(str(run_dir / relay / "agents.sock") for relay in relays),
         api_socket=str(run_dir / "api.sock"),
         mark_header=f"x-portico-{secrets.token_hex(8)}",
-        minimum_tls=settings.tls_min_version,
+        challenges=ChallengeSockets(str(run_dir / "acme-http.sock"), str(run_dir / "acme-tls.sock")) if acme else None,
+        wildcard=acme is None or has_wildcard(acme, settings.domain),
     )
     return Node(
         frame=frame,
@@ -119,4 +124,5 @@ def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, Sock
         labelled=tuple(Labelled(endpoint.url, dict(endpoint.labels)) for endpoint in settings.endpoints),
         log_level=settings.log_level,
         log_format=settings.log_format,
+        acme=acme,
     )

@@ -32,10 +32,18 @@ class _Turn:
 class Publisher:
     """The one writer of Envoy's configuration."""
 
-    def __init__(self, ads: AdsServer, frame: EdgeFrame, endpoint_of: Callable[[EndpointUrl], Endpoint | None]) -> None:
+    def __init__(
+        self,
+        ads: AdsServer,
+        frame: EdgeFrame,
+        endpoint_of: Callable[[EndpointUrl], Endpoint | None],
+        on_online: Callable[[Endpoint], None],
+    ) -> None:
+        """`on_online` hears of every endpoint whose change Envoy has acknowledged."""
         self._ads = ads
         self._frame = frame
         self._endpoint_of = endpoint_of
+        self._on_online = on_online
         self._published: dict[EndpointUrl, list[ResourceKey]] = {}
         self._table = SniTable()
         self._turns: dict[EndpointUrl, _Turn] = {}
@@ -70,6 +78,9 @@ class Publisher:
                 await self._ads.publish(changed, removed, timeout=ACKNOWLEDGE_SECONDS)
             except ResourceRejected as rejection:
                 raise _refusal(url, rejection) from None
+        endpoint = self._endpoint_of(url)
+        if endpoint is not None:
+            self._on_online(endpoint)
 
     def _difference(self, url: EndpointUrl) -> tuple[list[Resource], list[ResourceKey]]:
         endpoint = self._endpoint_of(url)

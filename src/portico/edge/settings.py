@@ -11,43 +11,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, Field, PlainValidator, SecretStr, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
+from portico.certificates.acme_rules import LETS_ENCRYPT, AcmeDirectory, AcmeRules
+from portico.edge.acme_settings import AcmeDirectorySettings, AcmeDnsSettings
+from portico.edge.settings_part import Limit, Seconds, Setting, SettingsPart
 from portico.edge.settings_values import (
     PortRange,
     parse_address,
     parse_authtoken,
+    parse_challenges,
     parse_domain,
+    parse_email,
     parse_ip,
     parse_name,
     parse_optional_address,
     parse_owner_name,
     parse_path,
     parse_port_range,
+    parse_switch,
     parse_url,
     read_authtoken,
 )
+from portico.model.acme import ChallengeKind
 from portico.model.edge import SocketAddress
-from portico.model.endpoint import EndpointUrl, TlsVersion
+from portico.model.endpoint import EndpointUrl
 from portico.model.owner import DEFAULT_OWNER, DeclaredOwner
 
 _T = TypeVar("_T")
-Limit = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """How a setting is shown and where it may be given."""
-
-    kind: str
-    """What to write, as `--help` and the reference show it."""
-    default: str | None = None
-    """The default in words, where it depends on the machine."""
-    flag: bool = True
-    """Whether a flag and a variable set it too; lists of objects fit into the file only."""
-    file: bool = True
 
 
 def _is_root() -> bool:
@@ -69,17 +61,7 @@ def _repeated(values: Iterable[_T]) -> list[_T]:
     return [value for value, count in Counter(values).items() if count > 1]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        use_attribute_docstrings=True,
-        hide_input_in_errors=True,
-        coerce_numbers_to_str=True,
-    )
-
-
-class OwnerSettings(_Part):
+class OwnerSettings(SettingsPart):
     """An owner: who may connect with which authtoken, the domains reserved for him, and his limits."""
 
     name: Annotated[str, PlainValidator(parse_owner_name), Setting("NAME", "required")]
@@ -116,7 +98,7 @@ class OwnerSettings(_Part):
         )
 
 
-class LabelledEndpoint(_Part):
+class LabelledEndpoint(SettingsPart):
     """An endpoint that is served by the tunnels which carry these labels."""
 
     url: Annotated[EndpointUrl, PlainValidator(parse_url), Setting("URL", "required")]
@@ -132,10 +114,11 @@ class LabelledEndpoint(_Part):
         return labels
 
 
+DEFAULT_CHALLENGES: Final = (ChallengeKind.TLS_ALPN, ChallengeKind.HTTP, ChallengeKind.DNS)
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-class EdgeSettings(_Part):
+class EdgeSettings(SettingsPart):
     """The settings of one edge node."""
 
     config: Annotated[Path | None, PlainValidator(parse_path), Setting("FILE", "none", file=False)] = None
@@ -162,8 +145,6 @@ class EdgeSettings(_Part):
     """Ports that tcp endpoints may use, both ends included."""
     tcp_host: Annotated[str, PlainValidator(parse_ip), Setting("IP")] = "0.0.0.0"  # noqa: S104
     """IP that tcp endpoints listen on."""
-    tls_min_version: Annotated[TlsVersion, Setting("1.2|1.3")] = TlsVersion.TLS_1_2
-    """Lowest TLS version that visitors and agents may speak; an endpoint may demand more, never less."""
     admin_addr: Annotated[SocketAddress, PlainValidator(parse_address), Setting("IP:PORT")] = SocketAddress(
         "127.0.0.1", 4041
     )
@@ -196,6 +177,22 @@ class EdgeSettings(_Part):
     """Shortest silence beyond the interval, that ends a session, that an agent may ask for."""
     heartbeat_tolerance_max: Annotated[Seconds, Setting("SECONDS")] = 300
     """Longest silence beyond the interval, that ends a session, that an agent may ask for."""
+    acme: Annotated[bool, PlainValidator(parse_switch), Setting("on|off", "off")] = False
+    """Automatic certificates from a public authority for every name served, instead of the edge's own authority."""
+    acme_email: Annotated[str, PlainValidator(parse_email), Setting("ADDRESS", "none")] = ""
+    """Where the authority writes to; by `acme: on` you agree to its terms."""
+    acme_challenges: Annotated[
+        tuple[ChallengeKind, ...], PlainValidator(parse_challenges), Setting("KINDS", ",".join(DEFAULT_CHALLENGES))
+    ] = DEFAULT_CHALLENGES
+    """How control over names is shown, in the order of preference; after a failure the next one is tried."""
+    acme_orders_per_hour: Annotated[Limit, Setting("N")] = 100
+    """Orders that this edge begins in an hour at most (Let's Encrypt takes 300 in three hours)."""
+    acme_retry_seconds: Annotated[Seconds, Setting("SECONDS")] = 60
+    """Wait after an order failed; it doubles each time, up to six hours."""
+    acme_directories: Annotated[tuple[AcmeDirectorySettings, ...], Setting("list", "Let's Encrypt", flag=False)] = ()
+    """Authorities, asked in this order: url, ca_file, eab_kid, eab_hmac_key, profile."""
+    acme_dns: Annotated[tuple[AcmeDnsSettings, ...], Setting("list", "none", flag=False)] = ()
+    """Who writes DNS records, for dns-01 and wildcards: zones, provider, options, command, wait_seconds."""
     owners: Annotated[tuple[OwnerSettings, ...], Setting("list", "none", flag=False)] = ()
     """Owners besides the `default` one: name, authtoken or authtoken_file, domains, max_sessions, max_endpoints."""
     endpoints: Annotated[tuple[LabelledEndpoint, ...], Setting("list", "none", flag=False)] = ()
@@ -228,9 +225,36 @@ class EdgeSettings(_Part):
             raise ValueError("heartbeat_tolerance_min is greater than heartbeat_tolerance_max")
         return self
 
+    @field_validator("acme_directories", mode="after")
+    @classmethod
+    def _directories_apart(cls, directories: tuple[AcmeDirectorySettings, ...]) -> tuple[AcmeDirectorySettings, ...]:
+        if urls := _repeated(directory.url for directory in directories):
+            raise ValueError(f"{urls[0]} is declared twice")
+        return directories
+
+    def acme_rules(self) -> AcmeRules | None:
+        """The rules of automatic certificates; None where they are off, or no name could have one."""
+        if not self.acme:
+            return None
+        return AcmeRules(
+            directories=tuple(one.declared() for one in self.acme_directories) or (AcmeDirectory(LETS_ENCRYPT),),
+            email=self.acme_email,
+            challenges=tuple(
+                kind for kind in self.acme_challenges if self.http_addr is not None or kind is not ChallengeKind.HTTP
+            ),
+            dns=tuple(one.declared() for one in self.acme_dns),
+            orders_per_hour=self.acme_orders_per_hour,
+            retry_seconds=self.acme_retry_seconds,
+        )
+
 
 ENVIRONMENT_PREFIX: Final = "PORTICO_EDGE_"
-PARTS: Final[dict[str, type[BaseModel]]] = {"owners": OwnerSettings, "endpoints": LabelledEndpoint}
+PARTS: Final[dict[str, type[BaseModel]]] = {
+    "acme_directories": AcmeDirectorySettings,
+    "acme_dns": AcmeDnsSettings,
+    "owners": OwnerSettings,
+    "endpoints": LabelledEndpoint,
+}
 """The objects that the lists of the file are made of."""
 
 

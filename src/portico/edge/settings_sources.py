@@ -24,6 +24,9 @@ from portico.model.errors import SETTING_INVALID, PorticoError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+_PATHS: Final = {"owners": ("authtoken_file",), "acme_directories": ("ca_file",), "acme_dns": ("command",)}
+"""Keys of lists' objects that are paths."""
+_SECRET: Final = (("owners",), ("acme_directories",), ("acme_dns",))
 _MISPLACED: Final = {
     "missing": "this key is missing",
     "model_type": "this has to be an object with keys, `key: value`",
@@ -109,16 +112,18 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 def _anchored(file: YamlFile) -> dict[str, object]:
     """The file's values, with its relative paths starting at the file's own directory."""
 
-    def anchor(part: object, key: str) -> object:
-        if isinstance(part, dict) and isinstance(part.get(key), str):
-            return {**part, key: str(file.path.parent / Path(part[key]).expanduser())}
-        return part
+    def anchor(part: object, keys: Iterable[str]) -> object:
+        if not isinstance(part, dict):
+            return part
+        given = {key: part[key] for key in keys if isinstance(part.get(key), str)}
+        return {**part, **{key: str(file.path.parent / Path(path).expanduser()) for key, path in given.items()}}
 
     values = dict(file.values)
     if isinstance(values.get("data_dir"), str):
         values["data_dir"] = str(file.path.parent / Path(str(values["data_dir"])).expanduser())
-    if isinstance(owners := values.get("owners"), list):
-        values["owners"] = [anchor(owner, "authtoken_file") for owner in owners]
+    for name, keys in _PATHS.items():
+        if isinstance(parts := values.get(name), list):
+            values[name] = [anchor(part, keys) for part in parts]
     return values
 
 
@@ -150,6 +155,6 @@ def _reason(detail: ErrorDetails, path: KeyPath) -> str:
     if detail["type"] in _MISPLACED:
         return _MISPLACED[detail["type"]]
     message = detail["msg"][0].lower() + detail["msg"][1:]
-    # A misplaced authtoken is a token still: nothing of what stands under `owners` is repeated.
-    known = isinstance(detail["input"], str | int | float) and path[:1] != ("owners",)
+    # A misplaced authtoken is a token still: nothing of what stands under these lists is repeated.
+    known = isinstance(detail["input"], str | int | float) and path[:1] not in _SECRET
     return f"{message}, not {detail['input']!r}" if known else message

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from portico.model.acme import ChallengeKind
 from portico.model.edge import SocketAddress
 from portico.model.endpoint import EndpointUrl
 from portico.model.errors import PorticoError
@@ -25,6 +27,8 @@ MAX_PORT: Final = 65_535
 MIN_AUTHTOKEN_LENGTH: Final = 16
 MAX_AUTHTOKEN_LENGTH: Final = 1_000
 _DIGITS: Final = re.compile(r"[0-9]{1,5}")
+_EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
+_BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]{8,1000}={0,2}")
 _OWNER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -165,6 +169,66 @@ def read_authtoken(value: object) -> SecretStr:
         return parse_authtoken(text)
     except ValueError as error:
         raise ValueError(f"{str(value)!r}: {error}") from None
+
+
+def parse_switch(value: object) -> bool:
+    """`on` or `off`, which YAML reads as true and false."""
+    if isinstance(value, bool):
+        return value
+    if value not in ("on", "off"):
+        raise ValueError(f"{value!r} is neither on nor off")
+    return value == "on"
+
+
+def parse_email(value: object) -> str:
+    """An address for mail; only what no address can be is refused."""
+    if not isinstance(value, str) or not _EMAIL.fullmatch(value):
+        raise ValueError(f"{value!r} is not an e-mail address")
+    return value
+
+
+def parse_challenges(value: object) -> tuple[ChallengeKind, ...]:
+    """Kinds of ACME challenges in the order of preference, as a list or with commas."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not parts:
+        raise ValueError("give at least one kind of challenge")
+    known = ", ".join(ChallengeKind)
+    kinds = []
+    for part in parts:
+        name = part.strip() if isinstance(part, str) else part
+        if name not in list(ChallengeKind):
+            raise ValueError(f"{part!r} is not a kind of challenge; there are {known}")
+        kinds.append(ChallengeKind(name))
+    return tuple(dict.fromkeys(kinds))
+
+
+def parse_directory_url(value: object) -> str:
+    """The URL of an ACME directory: https, since an authority is believed (RFC 8555, 6.1)."""
+    parts = urlsplit(value) if isinstance(value, str) else None
+    if parts is None or parts.scheme != "https" or not parts.hostname:
+        raise ValueError(f"{value!r} is not the https URL of an ACME directory")
+    return parts.geturl()
+
+
+def parse_authorities_file(value: object) -> Path:
+    """The path of a PEM file with CA certificates, which must be there."""
+    path = parse_path(value)
+    try:
+        text = path.read_text("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ValueError(f"cannot read {str(path)!r}: {reason}") from None
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        raise ValueError(f"{str(path)!r} has no PEM certificate")
+    return path
+
+
+def parse_hmac_key(value: object) -> SecretStr:
+    """The key that an authority gives for external account binding (base64url). It is never part of a message."""
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(text, str) or not _BASE64URL.fullmatch(text):
+        raise ValueError("the key is not base64url text")
+    return SecretStr(text.rstrip("="))
 
 
 def parse_path(value: object) -> Path:

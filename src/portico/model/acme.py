@@ -60,3 +60,7 @@ class AcmeCertificate:
     last_error: str = ""
     next_attempt: datetime | None = None
     """Not before this moment, after a failure."""
+
+    def covers(self, host: str) -> bool:
+        """Whether it is for `host`, by name or by a wildcard of one label (RFC 6125)."""
+        return host in self.names or f"*.{host.partition('.')[2]}" in self.names

@@ -1,0 +1,34 @@
+"""What every object of settings is made of."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Limit = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How a setting is shown and where it may be given."""
+
+    kind: str
+    """What to write, as `--help` and the reference show it."""
+    default: str | None = None
+    """The default in words, where it depends on the machine."""
+    flag: bool = True
+    """Whether a flag and a variable set it too; lists of objects fit into the file only."""
+    file: bool = True
+
+
+class SettingsPart(BaseModel):
+    """An object of settings; its attributes' docstrings are the reference."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+        coerce_numbers_to_str=True,
+    )
