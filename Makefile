@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-sdks check bench format lock docs clean help
+.PHONY: demo test test-sdks test-bulk check bench format lock docs clean help
 
 help:            ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test: $(VENV)/.dev     ## All tests but the slow SDK builds; installs the progra
 test-sdks: $(VENV)/.dev ## The official ngrok SDKs (Python, JavaScript, Go, Rust) against a real edge
 	@./tests/kit/install-parts
 	$(BIN)/pytest tests/sdks tests/features/test_ngrok_python.py
+
+test-bulk: $(VENV)/.dev ## 10 GiB each way, byte for byte, in constant memory (minutes)
+	PORTICO_TEST_BULK_MIB=10240 $(BIN)/pytest tests/features/test_http_through.py -k bulk
 
 check: $(VENV)/.dev    ## Format, lint, types, import contracts, generated files
 	$(BIN)/ruff format --check .
