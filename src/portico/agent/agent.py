@@ -4,16 +4,19 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from portico.agent.bind import BindKind, BindRequest
-from portico.agent.dial import Dialer, UpstreamTls
+from portico.agent.dial import Dialer
 from portico.agent.forwarder import Forwarder
 from portico.agent.inspector import CapturedRequest, Inspector
 from portico.agent.metrics import ConnectionFigures, ConnectionMeter
 from portico.agent.session import AgentSession, Bind, Command, SessionStatus
 from portico.agent.settings import AgentTls, SessionSettings
+from portico.agent.termination import uncovered
 from portico.agent.tls_end import server_context
 from portico.agent.upstream import Upstream, UpstreamScheme
+from portico.agent.upstream_tls import UNVERIFIED, UpstreamTls
 from portico.model.errors import NOT_SERVED, PorticoError
 from portico.tunnel.messages import ProxyHeader
 
@@ -22,8 +25,6 @@ if TYPE_CHECKING:
     from portico.agent.http_observer import HttpObserver
 
 log = logging.getLogger(__name__)
-
-_PLAIN_TLS = UpstreamTls()
 
 
 class AgentEndpoint:
@@ -44,6 +45,20 @@ class AgentEndpoint:
         self._bind = bind
         self._forwarder = forwarder
         self._meter, self._http_meter = meters
+        self.warnings = self._warnings()
+        """What its owner should know though it works."""
+
+    def _warnings(self) -> tuple[str, ...]:
+        found = []
+        dialer, request = self._forwarder.dialer, self.request
+        if dialer.upstream.uses_tls and not dialer.tls.verifies:
+            found.append(f"{dialer.upstream}: the upstream's certificate is not verified")
+        if request.key_pair is not None:
+            host = urlsplit(self.url).hostname or ""
+            found += [words] if (words := uncovered(request.key_pair, host)) else []
+        for text in found:
+            log.warning(text, extra={"url": self.url})
+        return tuple(found)
 
     @property
     def id(self) -> str:
@@ -94,6 +109,7 @@ class AgentEndpoint:
         """Send new visitors to `upstream` from now on; the demands on its certificate stay. Raises PorticoError."""
         self._forwarder.dialer = self._agent.dialer(upstream, self._forwarder.dialer.tls, self.request)
         self.upstream = upstream
+        self.warnings = self._warnings()
 
     async def replay(self, captured: CapturedRequest) -> None:
         """Send a captured request to the upstream again. Raises DialError, and PorticoError for one kept in part."""
@@ -160,7 +176,7 @@ class Agent:
         upstream: Upstream,
         *,
         name: str = "",
-        upstream_tls: UpstreamTls = _PLAIN_TLS,
+        upstream_tls: UpstreamTls = UNVERIFIED,
         agent_tls: AgentTls | None = None,
         inspect: bool = True,
     ) -> AgentEndpoint:
@@ -171,7 +187,7 @@ class Agent:
             (meter, self._meter),
             http=request.kind.is_http,
             proxy_protocol=request.proxy_protocol,
-            tls=None if agent_tls is None else server_context(agent_tls),
+            tls=None if agent_tls is None else server_context(agent_tls, alpn_of(request)),
         )
         known_as = name or request.name or f"endpoint-{len(self.endpoints) + 1}"
         if inspect and self.inspector is not None and request.kind.is_http and request.app_protocol != "http2":
@@ -184,11 +200,6 @@ class Agent:
 
     def dialer(self, upstream: Upstream, tls: UpstreamTls, request: BindRequest) -> Dialer:
         """What connects to `upstream` for `request`. Raises PorticoError."""
-        if upstream.uses_tls and not tls.verify and tls.authorities is None:
-            log.warning("the upstream's certificate is not checked", extra={"upstream": str(upstream)})
-        protocols: tuple[str, ...] = ()
-        if request.kind.is_http or request.kind is BindKind.LABELED:
-            protocols = ("h2",) if request.app_protocol == "http2" else ("http/1.1",)
         files = None
         if upstream.scheme is UpstreamScheme.FILE:
             from portico.agent.file_server import FileServer
@@ -196,7 +207,7 @@ class Agent:
             server = FileServer(upstream.path)
             self._file_servers.append(server)
             files = server.connect
-        return Dialer(upstream, tls, protocols=protocols, files=files)
+        return Dialer(upstream, tls, protocols=alpn_of(request), files=files)
 
     async def release(self, endpoint: AgentEndpoint, bind: Bind) -> None:
         """Take an endpoint offline (AgentEndpoint.close calls it)."""
@@ -221,3 +232,12 @@ class Agent:
         from portico.agent.http_observer import HttpObserver  # brings httptools
 
         return lambda header: HttpObserver(inspector, name, header.client_addr, meter)
+
+
+def alpn_of(request: BindRequest) -> tuple[str, ...]:
+    """The ALPN name of what the upstream speaks; nothing where that is not known to be HTTP."""
+    if request.app_protocol == "http2":
+        return ("h2",)
+    if request.app_protocol or request.kind.is_http or request.kind is BindKind.LABELED:
+        return ("http/1.1",)
+    return ()

@@ -5,10 +5,12 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
+from urllib.parse import urlsplit
 
 from portico.model.errors import CERTIFICATE_INVALID, OPTION_INVALID, PorticoError
 
 DEFAULT_PORT: Final = 443
+PROXY_SCHEMES: Final = ("http", "socks5", "socks5h")
 SYSTEM_CAS: Final = frozenset({"", "host", "trusted"})
 """Values of `connect_cas` that mean the system's store; `trusted` is ngrok's word for CAs built into an agent."""
 _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+\]")
@@ -36,6 +38,19 @@ class EdgeAddress:
                 OPTION_INVALID, f"{text!r} is not an edge's address", fix="Write connect_url as host:port."
             )
         return cls(host.strip("[]"), int(port))
+
+
+def check_proxy(url: str) -> None:
+    """Whether `url` names a proxy that can be used; an error repeats nothing of it. Raises PorticoError."""
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in PROXY_SCHEMES and bool(parts.hostname and parts.port)
+    except ValueError:
+        known = False
+    if not known:
+        raise PorticoError(
+            OPTION_INVALID, "proxy_url is no proxy's address", fix="Write it as http://host:port or socks5://host:port."
+        )
 
 
 def edge_context(connect_cas: str = "", pem: str = "") -> ssl.SSLContext:

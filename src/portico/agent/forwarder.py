@@ -7,9 +7,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from portico.agent.dial import Dialer, DialError
+from portico.agent.dial import Dialer
+from portico.agent.dial_reason import DialError, explain
 from portico.agent.metrics import ConnectionMeter
-from portico.agent.tls_end import TlsEnd
+from portico.agent.tls_end import TlsEnd, refusal
 from portico.model.errors import UPSTREAM_UNREACHABLE, PorticoError
 from portico.tunnel.frames import ErrorCode, ProtocolError
 from portico.tunnel.messages import ProxyHeader, StreamKind, UpstreamFailed
@@ -52,7 +53,7 @@ class Forwarder:
         self.tls = tls
         self.observe = observe
         self.failure: str | None = None
-        """Why the upstream could not be reached at the last attempt; None once it could."""
+        """Why the upstream failed at the last attempt; None once it did not."""
         self._visits: set[Visit] = set()
 
     def serve(self, stream: Stream, header: ProxyHeader, first: bytes) -> None:
@@ -60,6 +61,12 @@ class Forwarder:
         visit = (ObservedVisit if self.observe is not None else Visit)(stream, header, self)
         self._visits.add(visit)
         visit.begin(first)
+
+    def failed(self, error: DialError) -> None:
+        """Keep why the upstream failed, and log it where it is news."""
+        if self.failure != error.text:
+            log.warning("upstream unreachable", extra={"upstream": error.text, "reason": str(error.reason)})
+        self.failure = error.text
 
     def left(self, visit: "Visit") -> None:
         """A visitor is gone."""
@@ -126,6 +133,8 @@ class Visit(Splice):
 
     def data_received(self, data: bytes) -> None:
         """From the upstream to the stream: into the TLS."""
+        if self.forwarder.failure is not None:
+            self.forwarder.failure = None
         if self._tls is None:
             super().data_received(data)
             return
@@ -139,6 +148,18 @@ class Visit(Splice):
             self._tls.finish()
             self.stream.write(self._tls.to_visitor())
         return super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The upstream is gone.
+
+        In TLS 1.3 an upstream refuses our certificate only after the handshake, when we think that we are connected.
+        """
+        if isinstance(exc, OSError) and not self.to_stream and not self._stream_over:
+            self._transport = None
+            reason, words = explain(exc)
+            self._fail(DialError(reason, f"{self.forwarder.dialer.upstream}: {words}"))
+        else:
+            super().connection_lost(exc)
 
     # The steps before the upstream's connection.
 
@@ -167,7 +188,9 @@ class Visit(Splice):
         try:
             clear = tls.receive(data)
         except ssl.SSLError as error:
-            log.info("a visitor's TLS was refused", extra={"visitor": self.header.client_addr, "reason": error.reason})
+            log.info(
+                "a visitor's TLS was refused", extra={"visitor": self.header.client_addr, "reason": refusal(error)}
+            )
             self.stream.write(tls.to_visitor())  # the alert
             self.stream.write_eof()
             self._discard()
@@ -188,17 +211,16 @@ class Visit(Splice):
         try:
             await self.forwarder.dialer.connect(lambda: self, self._preface)
         except DialError as error:
-            if self.forwarder.failure != error.text:
-                log.warning("upstream unreachable", extra={"upstream": error.text, "reason": str(error.reason)})
-            self.forwarder.failure = error.text
-            self._fail(error.text)
-        else:
+            self._fail(error)
+            return
+        if not self.forwarder.dialer.upstream.uses_tls:  # a TLS upstream may refuse us yet
             self.forwarder.failure = None
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, error: DialError) -> None:
         """Tell the edge why, then end the stream; the order holds, for both are DATA frames."""
+        self.forwarder.failed(error)
         if self.forwarder.http:
-            failed = UpstreamFailed(id=self.header.id, code=UPSTREAM_UNREACHABLE.number, reason=reason)
+            failed = UpstreamFailed(id=self.header.id, code=UPSTREAM_UNREACHABLE.number, reason=error.text)
             with suppress(PorticoError):
                 tell(self.stream.protocol, StreamKind.UPSTREAM_FAILED, failed.to_json())
         self.stream.write_eof()
@@ -254,6 +276,10 @@ class ObservedVisit(Visit):
         """From the upstream."""
         self._observer.from_upstream(data)
         super().data_received(data)
+
+    def _fail(self, error: DialError) -> None:
+        self._observer.refused(UPSTREAM_UNREACHABLE.status or 0)
+        super()._fail(error)
 
     def _leave(self) -> None:
         if not self._left:

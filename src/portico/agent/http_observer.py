@@ -124,6 +124,13 @@ class HttpObserver:
             self._responses = httptools.HttpResponseParser(_ResponseSide(self))
             self.response_complete()
 
+    def refused(self, status: int) -> None:
+        """The upstream failed, and the edge answers with a page of this status in its place."""
+        for captured in self._waiting:
+            if captured.response is None:
+                captured.status = status
+                captured.response = CapturedMessage(f"HTTP/1.1 {status} {HTTPStatus(status).phrase}")
+
     def closed(self) -> None:
         """The connection is over: what was unfinished ends now."""
         self._requests = self._responses = None

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from portico.agent.dial import DialReason, explain, open_socket
-from portico.agent.edge_address import edge_context
+from portico.agent.dial import open_socket
+from portico.agent.dial_reason import DialError, DialReason, explain
+from portico.agent.edge_address import check_proxy, edge_context
 from portico.agent.edge_errors import edge_error
 from portico.agent.names import resolve
 from portico.agent.settings import SessionSettings
@@ -24,8 +25,12 @@ from portico.tunnel.transport import OnStream, SessionProtocol
 from portico.version import __version__
 
 PROTOCOL_VERSIONS: Final = ("3", "2")
+PEER_STREAMS: Final = 8_192
+"""Visitors at once, as many as a relay sends through one session."""
 NOT_SUPPORTED: Final = "the agent has not defined a callback for this operation"
-_UNTRUSTED: Final = frozenset({DialReason.TLS_UNTRUSTED, DialReason.TLS_WRONG_NAME, DialReason.TLS_EXPIRED})
+_UNTRUSTED: Final = frozenset(
+    {DialReason.TLS_UNTRUSTED, DialReason.TLS_WRONG_NAME, DialReason.TLS_EXPIRED, DialReason.TLS_NOT_YET_VALID}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,8 @@ class Linker:
         self._on_event = on_event
         self._commands = commands
         self._context = edge_context(settings.connect_cas, settings.edge_ca_pem)
+        if settings.proxy_url:
+            check_proxy(settings.proxy_url)
 
     async def connect(self, identity: Identity) -> EdgeLink:
         """Dial and authenticate. Raises PorticoError(CONNECT_FAILED, EDGE_UNTRUSTED, or the edge's own)."""
@@ -102,6 +109,8 @@ class Linker:
         try:
             async with asyncio.timeout(self._settings.connect_timeout):
                 link = await self._dial()
+        except DialError as error:
+            raise PorticoError(CONNECT_FAILED, f"cannot reach the edge at {edge}: {error.text}") from None
         except (OSError, ssl.SSLError, TimeoutError) as error:
             reason, words = explain(error)
             code = EDGE_UNTRUSTED if reason in _UNTRUSTED else CONNECT_FAILED
@@ -121,9 +130,8 @@ class Linker:
         ended: asyncio.Future[str] = loop.create_future()
 
         def protocol() -> SessionProtocol:
-            return SessionProtocol(
-                Session(client=True, now=loop.time()), self._on_stream, _resolver(ended), self._on_event
-            )
+            session = Session(client=True, now=loop.time(), max_peer_streams=PEER_STREAMS)
+            return SessionProtocol(session, self._on_stream, _resolver(ended), self._on_event)
 
         sock = await self._open()
         try:
@@ -136,6 +144,10 @@ class Linker:
         return EdgeLink(made, ended, loop.time())
 
     async def _open(self) -> socket.socket:
+        if self._settings.proxy_url:
+            from portico.agent.proxy import open_through  # brings python-socks, which few agents need
+
+            return await open_through(self._settings.proxy_url, self._settings.edge, self._settings.connect_timeout)
         failure: OSError | None = None
         for family, address in await resolve(self._settings.edge.host, self._settings.edge.port):
             try:
@@ -180,7 +192,7 @@ class Linker:
                 "HeartbeatInterval": _nanoseconds(settings.heartbeat_interval),
                 "HeartbeatTolerance": _nanoseconds(settings.heartbeat_tolerance),
                 **unsupported,
-                "ProxyType": "",
+                "ProxyType": settings.proxy_url.partition("://")[0],
                 "MutualTLS": False,
                 "ServiceRun": False,
                 "ConfigVersion": "",

@@ -21,6 +21,8 @@ class SessionSettings:
     """Seconds between beats."""
     heartbeat_tolerance: float = 15.0
     """Seconds of silence beyond the interval after which the link is given up."""
+    proxy_url: str = field(default="", repr=False)
+    """HTTP or SOCKS5 proxy on the way to the edge, with a password perhaps; empty for none."""
     connect_timeout: float = 10.0
     """Seconds for connection, TLS handshake and authentication together."""
     program: str = "portico-python"

@@ -1,9 +1,10 @@
-"""`ssl` reads keys from files only: the shortest-lived file that the system offers."""
+"""`ssl` reads keys from files only: a file in memory where the system has such, else the shortest-lived one on disk."""
 
 import os
 import ssl
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from portico.model.endpoint import KeyPair
 from portico.model.errors import CERTIFICATE_INVALID, PorticoError
@@ -11,17 +12,33 @@ from portico.model.errors import CERTIFICATE_INVALID, PorticoError
 
 def load_key_pair(context: ssl.SSLContext, pair: KeyPair) -> None:
     """Give `context` a certificate and its key. Raises PorticoError(CERTIFICATE_INVALID)."""
-    handle, path = tempfile.mkstemp(prefix="portico-")  # mode 0600
     try:
-        with os.fdopen(handle, "w") as file:
-            file.write(f"{pair.certificate.strip()}\n{pair.key.strip()}\n")
-        # The empty password keeps OpenSSL from asking on the terminal.
-        context.load_cert_chain(path, password="")
+        with _file(f"{pair.certificate.strip()}\n{pair.key.strip()}\n".encode()) as path:
+            # The empty password keeps OpenSSL from asking on the terminal.
+            context.load_cert_chain(path, password="")
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or "it cannot be read"
         raise PorticoError(
             CERTIFICATE_INVALID, f"certificate or key: {str(reason).lower().replace('_', ' ')}"
         ) from None
+
+
+@contextmanager
+def _file(data: bytes) -> Iterator[str]:
+    """The path of a file that holds `data` while in here, and that no other user can read."""
+    if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
+        handle = os.memfd_create("portico")
+        try:
+            os.write(handle, data)
+            yield f"/proc/self/fd/{handle}"
+        finally:
+            os.close(handle)
+        return
+    handle, path = tempfile.mkstemp(prefix="portico-")  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        yield path
     finally:
         with suppress(OSError):
             os.unlink(path)

@@ -10,10 +10,33 @@ from portico.agent.temporary_pem import load_key_pair
 _PIECE: Final = 0x10000
 
 
-def server_context(tls: AgentTls) -> ssl.SSLContext:
+# OpenSSL's X509_V_ERR_* numbers, https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/
+_VERIFICATION: Final = {
+    9: "its certificate is not valid yet",
+    10: "its certificate has expired",
+    18: "its certificate is self-signed and of none of the CAs",
+    19: "its certificate is of an unknown CA",
+    20: "its certificate is of an unknown CA",
+    21: "its certificate is of an unknown CA",
+    26: "its certificate is not one for clients (extended key usage)",
+}
+_REASONS: Final = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it showed no certificate",
+    "UNSUPPORTED_PROTOCOL": "it speaks no TLS version from 1.2 on",
+    "HTTP_REQUEST": "it speaks plain HTTP",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS",
+    "NO_SHARED_CIPHER": "it has no cipher in common with us",
+    "TLSV1_ALERT_UNKNOWN_CA": "it does not trust our certificate (unknown CA)",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it does not accept our certificate",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it does not accept our certificate (bad certificate)",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it finds our certificate expired",
+}
+
+
+def server_context(tls: AgentTls, protocols: tuple[str, ...] = ()) -> ssl.SSLContext:
     """A server context: TLS 1.2 or better, and only visitors of the client authorities where there are any.
 
-    Raises PorticoError(CERTIFICATE_INVALID).
+    `protocols` is what the upstream speaks, to be agreed upon by ALPN. Raises PorticoError(CERTIFICATE_INVALID).
     """
     from portico.model import x509  # brings cryptography, which few agents need
 
@@ -22,11 +45,21 @@ def server_context(tls: AgentTls) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     load_key_pair(context, tls.key_pair)
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
     if tls.client_authorities is not None:
         x509.read_authorities(tls.client_authorities, now=now, where="the visitors' CAs")
         context.load_verify_locations(cadata=tls.client_authorities)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def refusal(error: ssl.SSLError) -> str:
+    """Why a visitor's handshake failed, in words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _VERIFICATION.get(error.verify_code, f"its certificate is refused: {error.verify_message}")
+    reason = error.reason or ""
+    return _REASONS.get(reason) or reason.lower().replace("_", " ") or str(error)
 
 
 class TlsEnd:

@@ -15,11 +15,11 @@ from starlette.routing import Route
 
 from portico.agent import web_shapes
 from portico.agent.agent import Agent, AgentEndpoint
-from portico.agent.dial import DialError
+from portico.agent.dial_reason import DialError
 from portico.model.errors import NOT_SERVED, PorticoError
 
-Open = Callable[[dict[str, Any]], Awaitable[AgentEndpoint]]
-"""Opens the endpoint that a definition of the configuration file's form describes."""
+Open = Callable[[dict[str, Any], AgentEndpoint | None], Awaitable[AgentEndpoint]]
+"""Opens the endpoint that a definition of the configuration file's form describes, perhaps instead of another one."""
 
 _LIST_LIMIT = 50
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
@@ -56,6 +56,8 @@ class WebApi:
             routes += [
                 Route(f"/api/{kind}", self._list),
                 Route(f"/api/{kind}", self._create, methods=["POST"]),
+                Route(f"/api/{kind}", self._put, methods=["PUT"]),
+                Route(f"/api/{kind}/{{name}}", self._put, methods=["PUT"]),
                 Route(f"/api/{kind}/{{name}}", self._get),
                 Route(f"/api/{kind}/{{name}}", self._delete, methods=["DELETE"]),
             ]
@@ -88,10 +90,21 @@ class WebApi:
         return JSONResponse(_kind(request)[1](self._find(request.path_params["name"])))
 
     async def _create(self, request: Request) -> Response:
+        return await self._opened(request, await _body(request), None)
+
+    async def _put(self, request: Request) -> Response:
+        """Open an endpoint under a name, instead of the one that has it; nothing changes where the body is wrong."""
+        body = await _body(request)
+        name = str(request.path_params.get("name") or body.get("name") or "")
+        if not name or body.setdefault("name", name) != name:
+            raise HTTPException(400, "the body's name is not the endpoint's")
+        return await self._opened(request, body, self._known(name))
+
+    async def _opened(self, request: Request, body: dict[str, Any], instead: AgentEndpoint | None) -> Response:
         if self._open is None:
             raise PorticoError(NOT_SERVED, "this agent opens no endpoints over its web interface")
-        endpoint = await self._open(await _body(request))
-        return JSONResponse(_kind(request)[1](endpoint), 201)
+        endpoint = await self._open(body, instead)
+        return JSONResponse(_kind(request)[1](endpoint), 200 if instead else 201)
 
     async def _delete(self, request: Request) -> Response:
         await self._find(request.path_params["name"]).close()
@@ -128,8 +141,11 @@ class WebApi:
             self._agent.inspector.clear()
         return Response(status_code=204)
 
+    def _known(self, name: str) -> AgentEndpoint | None:
+        return next((endpoint for endpoint in self._agent.endpoints if endpoint.name == name), None)
+
     def _find(self, name: str) -> AgentEndpoint:
-        found = next((endpoint for endpoint in self._agent.endpoints if endpoint.name == name), None)
+        found = self._known(name)
         if found is None:
             raise HTTPException(404, "no such endpoint")
         return found

@@ -39,6 +39,7 @@ def endpoint_object(endpoint: AgentEndpoint) -> Json:
         "proto": endpoint.proto,
         "online": endpoint.online,
         "problem": endpoint.problem,
+        "warnings": list(endpoint.warnings),
         "upstream": {"url": str(endpoint.upstream), "protocol": request.app_protocol or "http1"},
         "description": request.description,
         "metadata": request.metadata,

@@ -94,7 +94,8 @@ class Examination:
         return f"{edge.host} is {found}{loopback}"
 
     async def _connection(self) -> str:
-        from portico.agent.dial import explain, open_socket
+        from portico.agent.dial import open_socket
+        from portico.agent.dial_reason import explain
 
         reached, failed = [], []
         for family, address in self._addresses:

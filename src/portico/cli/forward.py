@@ -36,11 +36,13 @@ def http(**parameters: Any) -> int:
 def tls(**parameters: Any) -> int:
     """Give a TLS service a public URL.
 
-    TLS passes through to UPSTREAM (a port, host:port or unix:/path), or ends at the edge under --crt and --key.
+    UPSTREAM is a port, host:port or unix:/path. TLS passes through to it, or ends before it: at the edge, under an
+    automatic certificate or --crt and --key, or at this agent, where nobody else can read what passes.
 
     \b
     portico tls 443 --url tls://app.example.com
-    portico tls 8080 --url tls://app.example.com --crt app.pem --key app.key
+    portico tls 8080 --terminate-at edge
+    portico tls 8080 --terminate-at agent --url tls://app.example.com --crt app.pem --key app.key
     """
     return _forward("tls", parameters)
 
@@ -63,13 +65,14 @@ def tcp(**parameters: Any) -> int:
 
 def _forward(kind: str, parameters: dict[str, Any]) -> int:
     from portico.cli.config.endpoints import forwardings
+    from portico.cli.config.pem import ask_on_terminal
     from portico.cli.run import run_agent
 
     for sentence in deprecations(kind, parameters):
         warn(sentence)
     values = {**given(kind, parameters), "proto": kind, "addr": parameters.pop("upstream")}
     setup = Setup.take(parameters)
-    return run_agent(setup, forwardings("command_line", _tunnel(kind, values)))
+    return run_agent(setup, forwardings("command_line", _tunnel(kind, values), ask_on_terminal()))
 
 
 def _tunnel(kind: str, values: dict[str, Any]) -> Any:

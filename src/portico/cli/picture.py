@@ -27,6 +27,7 @@ def picture_of(agent: Agent, web: str = "") -> Picture:
         latency=status.latency,
         web=web,
         forwarding=tuple((endpoint.url, str(endpoint.upstream)) for endpoint in agent.endpoints),
+        warnings=tuple(dict.fromkeys(text for endpoint in agent.endpoints for text in endpoint.warnings)),
         figures=agent.figures,
         requests=tuple(_line(request) for request in requests if request.method),
         notice=(problems[0] if problems else "") if online else status.reason,

@@ -82,10 +82,12 @@ class _Run:
         self._console.changed()
         return endpoint
 
-    async def _open_described(self, description: dict[str, Any]) -> AgentEndpoint:
+    async def _open_described(self, description: dict[str, Any], instead: AgentEndpoint | None) -> AgentEndpoint:
         """Open what a program asked the web interface for; of two schemes, the second is opened beside it."""
-        endpoints = [await self._open(one) for one in described_forwardings(description)]
-        return endpoints[0]
+        wanted = described_forwardings(description)
+        if instead is not None:
+            await instead.close()
+        return (await self._open_all(wanted))[0]
 
     async def _start_web(self, stack: AsyncExitStack) -> None:
         """Only after the endpoints are online, which its libraries would delay. An agent works without it, too."""
@@ -141,8 +143,11 @@ class _Run:
 
 
 async def _until_all_are_gone(endpoints: list[AgentEndpoint]) -> None:
-    """Returns never where there was no endpoint. Raises PorticoError once the edge has ended the last one."""
+    """Returns never. Raises PorticoError once all are gone and the edge has ended one of them."""
     if not endpoints:
         await asyncio.Event().wait()
     ends = await asyncio.gather(*(endpoint.wait_closed() for endpoint in endpoints), return_exceptions=True)
-    raise next(end for end in ends if isinstance(end, PorticoError))
+    for end in ends:
+        if isinstance(end, PorticoError):
+            raise end
+    await asyncio.Event().wait()  # the web interface has closed them, and may open others

@@ -36,6 +36,8 @@ class Picture:
     web: str = ""
     forwarding: tuple[tuple[str, str], ...] = ()
     """Public URL and upstream of each endpoint."""
+    warnings: tuple[str, ...] = ()
+    """What the owner should know though it works."""
     figures: ConnectionFigures = field(default_factory=ConnectionFigures)
     requests: tuple[RequestLine, ...] = ()
     """The newest first."""
@@ -83,6 +85,7 @@ def _facts(picture: Picture) -> list[tuple[str, Text]]:
             facts.append((name, Text(printable(value))))
     for url, upstream in picture.forwarding:
         facts.append(("Forwarding", Text.assemble((printable(url), "bold"), f" -> {printable(upstream)}")))
+    facts += [("Warning", Text(printable(text), "yellow")) for text in picture.warnings]
     return facts
 
 

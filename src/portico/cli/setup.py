@@ -88,6 +88,7 @@ class Setup:
             authtoken=self.agent.authtoken.get_secret_value(),
             connect_cas=self.agent.connect_cas or "",
             metadata=self.agent.metadata,
+            proxy_url=self.agent.proxy_url or "",
             heartbeat_interval=self.agent.heartbeat_interval,
             heartbeat_tolerance=self.agent.heartbeat_tolerance,
             connect_timeout=self.agent.connect_timeout,
@@ -136,7 +137,7 @@ def _with(agent: "AgentKeys | None", chosen: dict[str, Any]) -> "AgentKeys":
 
 def _refuse_unserved(agent: "AgentKeys") -> None:
     """Keys that this agent cannot honour and that would do harm if they were passed over in silence."""
-    for name in ("proxy_url", "connect_interface", "dns_resolver_ips"):
+    for name in ("connect_interface", "dns_resolver_ips"):
         if getattr(agent, name):
             raise PorticoError(
                 OPTION_INVALID, f"agent.{name} is not offered by this agent", fix="Take the key out of the file."

@@ -27,6 +27,7 @@ def start(names: tuple[str, ...], everything: bool, nothing: bool, region: str |
     portico start --all
     """
     from portico.cli.config.endpoints import entry_forwardings
+    from portico.cli.config.pem import ask_on_terminal
     from portico.cli.run import run_agent
 
     if region is not None:
@@ -34,9 +35,9 @@ def start(names: tuple[str, ...], everything: bool, nothing: bool, region: str |
     if sum((bool(names), everything, nothing)) != 1:
         raise click.UsageError("give names of endpoints, or --all, or --none")
     setup = Setup.take(parameters)
-    known = setup.entries
+    known, ask = setup.entries, ask_on_terminal()
     chosen = list(known) if everything else _known(names, list(known))
-    wanted = tuple(one for name in chosen for one in entry_forwardings(name, known[name]))
+    wanted = tuple(one for name in chosen for one in entry_forwardings(name, known[name], ask))
     return run_agent(setup, wanted, persistent=True)
 
 

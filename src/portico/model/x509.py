@@ -13,7 +13,13 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import NameOID
 
 from portico.model.endpoint import KeyPair
@@ -97,15 +103,26 @@ def _certificates(pem: str, where: str) -> list[x509.Certificate]:
     return x509.load_pem_x509_certificates(pem.encode())
 
 
-def read_private_key(pem: str, *, where: str) -> PrivateKeyTypes:
-    """A private key without passphrase."""
+def is_encrypted(key_pem: str) -> bool:
+    """Whether a private key needs a passphrase: as PKCS#8 says it, or OpenSSL's traditional form."""
+    return "-----BEGIN ENCRYPTED PRIVATE KEY-----" in key_pem or "Proc-Type: 4,ENCRYPTED" in key_pem
+
+
+def decrypted(key_pem: str, passphrase: str, *, where: str) -> str:
+    """The key as PEM without a passphrase."""
+    key = read_private_key(key_pem, where=where, passphrase=passphrase)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii")
+
+
+def read_private_key(pem: str, *, where: str, passphrase: str | None = None) -> PrivateKeyTypes:
+    """A private key."""
     if "PRIVATE KEY-----" not in pem:
         found = "a certificate" if f"{_BEGIN}CERTIFICATE-----" in pem else "no PEM private key"
         raise PorticoError(CERTIFICATE_INVALID, f"{where}: there is {found} where a private key should be")
     try:
         # `openssl ecparam` writes the curve as a block of its own in front of the key, which says it, too.
         start = pem.rindex(_BEGIN, 0, pem.index("PRIVATE KEY-----"))
-        return load_pem_private_key(pem[start:].encode(), password=None)
+        return load_pem_private_key(pem[start:].encode(), None if passphrase is None else passphrase.encode())
     except TypeError:
         raise PorticoError(
             CERTIFICATE_INVALID,
@@ -113,6 +130,9 @@ def read_private_key(pem: str, *, where: str) -> PrivateKeyTypes:
             fix="Give the key without a passphrase (`openssl pkey -in key.pem -out plain.pem`).",
         ) from None
     except (ValueError, UnsupportedAlgorithm):
+        if passphrase is not None:
+            words = f"{where}: the passphrase does not open the private key"
+            raise PorticoError(CERTIFICATE_INVALID, words, fix="Check the passphrase.") from None
         # The library's own words may quote what it read.
         raise PorticoError(CERTIFICATE_INVALID, f"{where}: the private key cannot be read") from None
 

@@ -9,7 +9,7 @@ from portico.model.errors import OPTION_INVALID, PorticoError
 from portico.sdk import sessions
 from portico.sdk.listener import Listener, ListeningSocket
 from portico.sdk.options import ForwardOptions, check_options
-from portico.sdk.requests import agent_tls, bind_request, session_settings, upstream_tls
+from portico.sdk.requests import session_settings, terminated, upstream_tls
 from portico.sdk.sessions import Wish
 
 Proto = Literal["http", "tcp", "tls", "labeled"]
@@ -122,12 +122,17 @@ def _server_address(server: object) -> str:
 
 
 def _open(proto: Proto, options: dict[str, Any], upstream: Upstream, accepting: ListeningSocket | None) -> Listener:
+    settings = session_settings(options, sessions.default_authtoken)
+    here, request = terminated(options, proto, "" if accepting else str(upstream))
+    tls = upstream_tls(options)
+    if not upstream.uses_tls:
+        tls.refuse_without_tls(str(upstream))
     wish = Wish(
-        settings=session_settings(options, sessions.default_authtoken),
-        request=bind_request(options, proto, "" if accepting else str(upstream)),
+        settings=settings,
+        request=request,
         upstream=upstream,
-        upstream_tls=upstream_tls(options),
-        agent_tls=agent_tls(options),
+        upstream_tls=tls,
+        agent_tls=here,
         own_session=options.get("force_new_session", False),
         accepting=accepting,
     )

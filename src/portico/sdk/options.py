@@ -46,6 +46,8 @@ class SessionOptions(TypedDict, total=False):
     session_ca_cert: Pem
     """PEM of the edge's CA itself."""
     session_metadata: str
+    proxy_url: str
+    """HTTP or SOCKS5 proxy on the way to the edge."""
     force_new_session: bool
 
 
@@ -67,12 +69,18 @@ class EndpointOptions(TypedDict, total=False):
     proxy_proto: Annotated[Literal["", "1", "2", 0, 1, 2], ENDPOINT]
     verify_upstream_tls: bool
     upstream_tls_verify_cas: Pem
-    upstream_server_name: str
+    upstream_tls_server_name: str
+    upstream_tls_min_version: Literal["1.2", "1.3"]
+    upstream_client_crt: Pem
+    upstream_client_key: Pem
+    upstream_client_key_passphrase: str
     pooling_enabled: Annotated[bool, ENDPOINT]
     binding: Annotated[Strings, ENDPOINT]
     terminate_at: Annotated[Literal["edge", "agent", "upstream"], TLS]
     crt: Annotated[Pem, TLS]
     key: Annotated[Pem, TLS]
+    key_passphrase: Annotated[str, TLS]
+    crt_any_domain: Annotated[bool, TLS]
     mutual_tls_cas: Annotated[Pem, NAMED]
     traffic_policy: Annotated[str | Mapping[str, Any], ENDPOINT]
     policy: Annotated[str | Mapping[str, Any], ENDPOINT]
@@ -125,7 +133,7 @@ def check_options(given: Mapping[str, object], proto: str) -> dict[str, Any]:
             continue
         hint, on = _split(known[name])
         if not _fits(value, hint):
-            raise invalid(name, f"{_describe(hint)} is expected, not {type(value).__name__}")
+            raise invalid(name, f"{_describe(hint)} is expected, not {type(value).__name__}{_near(value, hint)}")
         if on is not None and proto not in on.protocols:
             raise invalid(name, f"it is for {' and '.join(on.protocols)} endpoints, not for {proto}")
         checked[name] = value
@@ -163,6 +171,12 @@ def _fits(value: object, hint: Any) -> bool:
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, hint)
+
+
+def _near(value: object, hint: Any) -> str:
+    words = [str(choice) for choice in get_args(hint)] if get_origin(hint) is Literal else []
+    near = get_close_matches(value.lower(), words, n=1) if isinstance(value, str) else []
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 _PLAIN_WORDS = {str: "text", bool: "True or False", float: "a number", bytes: "bytes", bytearray: "a bytearray"}

@@ -4,12 +4,14 @@ import json
 import os
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from portico.agent.bind import BindKind, BindRequest, HttpOptions, SignIn
-from portico.agent.dial import UpstreamTls
 from portico.agent.edge_address import EdgeAddress
 from portico.agent.settings import AgentTls, SessionSettings
-from portico.model.endpoint import KeyPair
+from portico.agent.termination import Termination, check_pair, opened_key
+from portico.agent.upstream_tls import UpstreamTls
+from portico.model.endpoint import KeyPair, TlsVersion
 from portico.model.errors import AUTHTOKEN_MISSING, PorticoError
 from portico.sdk.options import invalid
 
@@ -31,6 +33,7 @@ def session_settings(options: Options, default_authtoken: str | None) -> Session
         connect_cas=cas,
         edge_ca_pem=pem_text("session_ca_cert", options.get("session_ca_cert")),
         metadata=options.get("session_metadata", ""),
+        proxy_url=options.get("proxy_url", ""),
     )
 
 
@@ -49,12 +52,18 @@ def _authtoken(options: Options, default: str | None) -> str:
     return str(token)
 
 
-def bind_request(options: Options, proto: str, forwards_to: str) -> BindRequest:
-    """What to ask the edge for. Raises PorticoError(OPTION_INVALID)."""
+def terminated(options: Options, proto: str, forwards_to: str) -> tuple[AgentTls | None, BindRequest]:
+    """TLS that ends in this process (`terminate_at="agent"`), if it does, and what to ask the edge for.
+
+    Raises PorticoError(OPTION_INVALID, CERTIFICATE_INVALID).
+    """
+    bind = _bind_request(options, proto, forwards_to)
+    host = urlsplit(bind.url if "://" in bind.url else f"//{bind.url}").hostname
+    return _termination(options).apply(bind, host or "")
+
+
+def _bind_request(options: Options, proto: str, forwards_to: str) -> BindRequest:
     kind = _kind(options, proto)
-    terminate_at, key_pair = _termination(options)
-    authorities = pem_text("mutual_tls_cas", options.get("mutual_tls_cas"))
-    at_agent = terminate_at == "agent"
     return BindRequest(
         kind=kind,
         url=_url(options, kind),
@@ -71,31 +80,39 @@ def bind_request(options: Options, proto: str, forwards_to: str) -> BindRequest:
         traffic_policy=_policy(options),
         allow_cidrs=_strings(options, "allow_cidr"),
         deny_cidrs=_strings(options, "deny_cidr"),
-        visitor_authorities="" if at_agent else authorities,
-        edge_tls=terminate_at == "edge",
-        key_pair=None if at_agent else key_pair,
         http=_http_options(options),
         labels=_labels(options),
     )
 
 
-def agent_tls(options: Options) -> AgentTls | None:
-    """TLS that ends in this process (`terminate_at="agent"`), or None. Raises PorticoError(OPTION_INVALID)."""
-    terminate_at, key_pair = _termination(options)
-    if terminate_at != "agent":
-        return None
-    if key_pair is None:
-        raise invalid("terminate_at", "'agent' needs crt and key")
-    return AgentTls(key_pair, pem_text("mutual_tls_cas", options.get("mutual_tls_cas")) or None)
-
-
 def upstream_tls(options: Options) -> UpstreamTls:
-    """How much to ask of the upstream's certificate. Raises PorticoError(OPTION_INVALID)."""
+    """How to speak TLS to the upstream. Raises PorticoError(OPTION_INVALID, CERTIFICATE_INVALID)."""
     return UpstreamTls(
         verify=options.get("verify_upstream_tls", True),
         authorities=pem_text("upstream_tls_verify_cas", options.get("upstream_tls_verify_cas")) or None,
-        server_name=options.get("upstream_server_name"),
+        server_name=options.get("upstream_tls_server_name"),
+        minimum=TlsVersion(options.get("upstream_tls_min_version", TlsVersion.TLS_1_2)),
+        key_pair=_client_pair(options),
     )
+
+
+def _client_pair(options: Options) -> KeyPair | None:
+    crt, key = _pair(options, "upstream_client_crt", "upstream_client_key", "upstream_client_key_passphrase")
+    if not crt:
+        return None
+    pair = KeyPair(crt, key)
+    check_pair(pair, "upstream_client_crt and upstream_client_key")
+    return pair
+
+
+def _pair(options: Options, crt_name: str, key_name: str, passphrase_name: str) -> tuple[str, str]:
+    """Certificate and key, both empty where none is given."""
+    crt, key = (pem_text(name, options.get(name)) for name in (crt_name, key_name))
+    if crt and not key:
+        raise invalid(key_name, "the certificate is given without its key")
+    if key and not crt:
+        raise invalid(crt_name, "the key is given without its certificate")
+    return crt, opened_key(key, options.get(passphrase_name), key_name)
 
 
 def pem_text(name: str, value: object) -> str:
@@ -132,19 +149,16 @@ def _url(options: Options, kind: BindKind) -> str:
     return str(options.get("url", ""))
 
 
-def _termination(options: Options) -> tuple[str, KeyPair | None]:
-    crt = pem_text("crt", options.get("crt"))
-    key = pem_text("key", options.get("key"))
-    if crt and not key:
-        raise invalid("key", "crt is given without its key")
-    if key and not crt:
-        raise invalid("crt", "key is given without its certificate")
-    # ngrok's SDK takes an empty crt and key for "terminate at the edge with an automatic certificate".
-    default = "edge" if "crt" in options or options.get("mutual_tls_cas") else "upstream"
-    terminate_at = options.get("terminate_at", default)
-    if terminate_at == "upstream" and (crt or options.get("mutual_tls_cas")):
-        raise invalid("terminate_at", "'upstream' passes TLS through, so crt, key and mutual_tls_cas have no place")
-    return terminate_at, KeyPair(crt, key) if crt else None
+def _termination(options: Options) -> Termination:
+    crt, key = _pair(options, "crt", "key", "key_passphrase")
+    return Termination(
+        at=options.get("terminate_at"),
+        certificate=crt,
+        key=key,
+        authorities=pem_text("mutual_tls_cas", options.get("mutual_tls_cas")),
+        any_domain=options.get("crt_any_domain", False),
+        automatic="crt" in options,  # ngrok's SDK takes an empty pair for "at the edge, an automatic certificate"
+    )
 
 
 def _strings(options: Options, name: str) -> tuple[str, ...]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from portico.agent.agent import Agent
 from portico.agent.bind import BindRequest
-from portico.agent.dial import UpstreamTls
 from portico.agent.settings import AgentTls, SessionSettings
 from portico.agent.upstream import Upstream
+from portico.agent.upstream_tls import UpstreamTls
 from portico.sdk.listener import Listener, ListeningSocket
 from portico.sdk.runtime import Runtime
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from portico.agent.dial import Dialer, DialError, DialReason, UpstreamTls
+from portico.agent.dial import Dialer
+from portico.agent.dial_reason import DialError, DialReason
 from portico.agent.temporary_pem import load_key_pair
 from portico.agent.upstream import Upstream, UpstreamScheme, parse_upstream
+from portico.agent.upstream_tls import UpstreamTls
 from portico.certificates.authority import Authority
 from portico.model.errors import CERTIFICATE_INVALID, PorticoError
 

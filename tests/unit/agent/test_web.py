@@ -55,7 +55,9 @@ async def upstream() -> AsyncIterator[tuple[int, list[bytes]]]:
 
 @pytest.fixture
 async def web(agent: Agent) -> AsyncIterator[httpx.AsyncClient]:
-    async def open_endpoint(definition: dict[str, Any]) -> AgentEndpoint:
+    async def open_endpoint(definition: dict[str, Any], instead: AgentEndpoint | None) -> AgentEndpoint:
+        if instead is not None:
+            await instead.close()
         return await agent.open(HTTPS, parse_upstream(definition["addr"]), name=definition["name"])
 
     interface = WebInterface(agent, "127.0.0.1:0", open_endpoint=open_endpoint)
@@ -99,6 +101,16 @@ async def test_one_endpoint_opened_shown_and_closed(web: httpx.AsyncClient, agen
     assert (await web.get("/api/tunnels/new")).status_code == 404
     refused = await web.post("/api/tunnels", json={"name": "bad", "addr": "ftp://x"})
     assert (refused.status_code, refused.json()["error_code"]) == (400, "PORTICO_20063")
+
+
+async def test_an_endpoint_is_put_in_the_place_of_another(web: httpx.AsyncClient, agent: Agent) -> None:
+    created = await web.put("/api/endpoints", json={"name": "new", "addr": "8080"})
+    assert (created.status_code, created.json()["upstream"]["url"]) == (201, "http://localhost:8080")
+    [first] = agent.endpoints
+    replaced = await web.put("/api/endpoints/new", json={"addr": "9090"})
+    assert (replaced.status_code, replaced.json()["upstream"]["url"]) == (200, "http://localhost:9090")
+    assert first.closed
+    assert [endpoint.name for endpoint in agent.endpoints] == ["new"]
 
 
 async def test_requests_are_listed_shown_replayed_and_cleared(
@@ -164,7 +176,9 @@ async def test_a_replay_to_a_dead_upstream(
         ("POST", "/api/requests/http", {"json": []}, 400),
         ("POST", "/api/requests/http", {"json": {"id": "none"}}, 404),
         ("DELETE", "/api/tunnels/none", {}, 404),
-        ("PUT", "/api/tunnels", {}, 405),
+        ("PATCH", "/api/tunnels", {}, 405),
+        ("PUT", "/api/endpoints", {"json": {"addr": "80"}}, 400),
+        ("PUT", "/api/endpoints/a", {"json": {"name": "b", "addr": "80"}}, 400),
     ],
 )
 async def test_bad_requests(

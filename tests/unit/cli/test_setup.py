@@ -74,7 +74,7 @@ def test_the_default_edge_is_this_machines(root: int, url: str, monkeypatch: pyt
     assert default_connect_url() == url
 
 
-@pytest.mark.parametrize("key", ["proxy_url: p", "connect_interface: i", "dns_resolver_ips: [1.1.1.1]"])
+@pytest.mark.parametrize("key", ["connect_interface: i", "dns_resolver_ips: [1.1.1.1]"])
 def test_what_is_not_offered_is_refused(key: str, tmp_path: Path) -> None:
     (tmp_path / "portico.yml").write_text(f"version: 2\nauthtoken: t\n{key}\n")
     with pytest.raises(PorticoError) as caught:

@@ -95,7 +95,7 @@ def _without_absent(value: object) -> object:
 
 
 def _told(error: ValidationError, source: Source) -> Iterator[Problem]:
-    for item in error.errors(include_url=False, include_input=False):
+    for item in error.errors(include_url=False):
         path: KeyPath = ()
         for part in item["loc"]:  # pydantic puts names of union members between the keys
             path = (*path, part) if (*path, part) in source.places else path
@@ -124,8 +124,9 @@ def in_words(error: ErrorDetails) -> str:
         "float_type": "must be a number",
     }
     if kind == "literal_error":
-        expected = str(error["ctx"]["expected"]).replace("'", "")
-        return f"must be {expected.removeprefix(' or ')}"
+        expected = str(error["ctx"]["expected"]).replace("'", "").removeprefix(" or ")
+        near = difflib.get_close_matches(str(error["input"]).lower(), re.split(r", | or ", expected), n=1)
+        return f"must be {expected}{f'; did you mean {near[0]}?' if near and near[0].isalpha() else ''}"
     if kind == "value_error":
         return message.removeprefix("Value error, ")
     return words.get(kind) or re.sub(r"^(Input|Value|String|Tuple) should", "must", message)

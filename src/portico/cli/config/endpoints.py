@@ -3,17 +3,19 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from portico.agent.bind import BindKind, BindRequest, HttpOptions, SignIn
-from portico.agent.dial import UpstreamTls
 from portico.agent.settings import AgentTls
+from portico.agent.termination import AskPassphrase, Termination
 from portico.agent.upstream import Upstream, parse_upstream
+from portico.agent.upstream_tls import UpstreamTls
 from portico.cli.config.models import Document, EndpointKeys, HeaderChange, Networked, OAuth, Oidc, Tunnel
-from portico.cli.config.pem import read_authorities, read_key_pair
+from portico.cli.config.pem import read_authorities, read_certificates, read_key, read_key_pair
 from portico.cli.config.traffic_policy import policy_text
-from portico.model.endpoint import EndpointUrl
+from portico.model.endpoint import EndpointUrl, TlsVersion
 from portico.model.errors import OPTION_INVALID, UPSTREAM_INVALID, PorticoError
 
 _SCHEMES: Final = {"http": ("http", "https"), "tls": ("tls",), "tcp": ("tcp",)}
@@ -37,10 +39,12 @@ def named_entries(document: Document) -> dict[str, Tunnel | EndpointKeys]:
     return {**document.tunnels, **{endpoint.name: endpoint for endpoint in document.endpoints}}
 
 
-def entry_forwardings(name: str, entry: Tunnel | EndpointKeys) -> tuple[Forwarding, ...]:
+def entry_forwardings(
+    name: str, entry: Tunnel | EndpointKeys, ask: AskPassphrase | None = None
+) -> tuple[Forwarding, ...]:
     """What to start for an entry of the file. Raises PorticoError that names the entry."""
     try:
-        return forwardings(name, as_tunnel(entry) if isinstance(entry, EndpointKeys) else entry)
+        return forwardings(name, as_tunnel(entry) if isinstance(entry, EndpointKeys) else entry, ask)
     except PorticoError as error:
         raise PorticoError(error.code, f"{name}: {error.message}", fix=error.fix) from None
 
@@ -79,39 +83,52 @@ def as_tunnel(endpoint: EndpointKeys) -> Tunnel:
             "upstream_proxy_protocol": upstream.proxy_protocol,
             "upstream_tls_verify": upstream.tls_verify,
             "upstream_tls_verify_cas": upstream.tls_verify_cas,
+            "upstream_tls_server_name": upstream.tls_server_name,
+            "upstream_tls_min_version": upstream.tls_min_version,
+            "upstream_client_crt": upstream.client_certificate,
+            "upstream_client_key": upstream.client_private_key,
+            "upstream_client_key_passphrase_file": upstream.client_private_key_passphrase_file,
             "terminate_at": "agent" if tls else None,
             "crt": tls.server_certificate if tls else None,
             "key": tls.server_private_key if tls else None,
+            "key_passphrase_file": tls.server_private_key_passphrase_file if tls else None,
+            "crt_any_domain": bool(tls and tls.any_domain),
             "mutual_tls_cas": tls.mutual_tls_certificate_authorities if tls else (),
         }
     )
 
 
-def forwardings(name: str, tunnel: Tunnel) -> tuple[Forwarding, ...]:
-    """What to start for an entry: one endpoint, or two where `schemes` asks for http and https. Raises PorticoError."""
+def forwardings(name: str, tunnel: Tunnel, ask: AskPassphrase | None = None) -> tuple[Forwarding, ...]:
+    """What to start for an entry: one endpoint, or two where `schemes` asks for http and https.
+
+    `ask` is a person to ask for the passphrases of keys. Raises PorticoError.
+    """
     if tunnel.addr is None:
         raise PorticoError(UPSTREAM_INVALID, "addr is missing")
     kind = _kind(tunnel)
     upstream = parse_upstream(tunnel.addr, http=kind is None or kind == "http")
-    tls = UpstreamTls(
-        verify=tunnel.upstream_tls_verify,
-        authorities=read_authorities((tunnel.upstream_tls_verify_cas,)) if tunnel.upstream_tls_verify_cas else None,
-    )
-    agent_tls, bind = _terminated(tunnel, _bind(tunnel, upstream))
+    upstream_tls = _upstream_tls(tunnel, ask)
+    if not upstream.uses_tls:
+        upstream_tls.refuse_without_tls(str(upstream))
+    bind = _bind(tunnel, upstream)
     binds = (
         [replace(bind, kind=BindKind.LABELED, labels=_labels(tunnel))] if kind is None else _named(bind, tunnel, kind)
     )
-    return tuple(
-        Forwarding(
-            name=name if position == 0 else f"{name} ({bind.kind})",
-            bind=bind,
-            upstream=upstream,
-            upstream_tls=tls,
-            agent_tls=agent_tls,
-            inspect=tunnel.inspect and bind.kind.is_http,
+    termination = _termination(tunnel, ask)
+    made: list[Forwarding] = []
+    for each in binds:
+        agent_tls, terminated = termination.apply(each, EndpointUrl.parse(each.url).host if each.url else "")
+        made.append(
+            Forwarding(
+                name=f"{name} ({each.kind})" if made else name,
+                bind=terminated,
+                upstream=upstream,
+                upstream_tls=upstream_tls,
+                agent_tls=agent_tls,
+                inspect=tunnel.inspect and each.kind.is_http,
+            )
         )
-        for position, bind in enumerate(binds)
-    )
+    return tuple(made)
 
 
 def _kind(tunnel: Tunnel) -> str | None:
@@ -218,24 +235,34 @@ def _pairs(lines: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     return tuple((name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in lines))
 
 
-def _terminated(tunnel: Tunnel, bind: BindRequest) -> tuple[AgentTls | None, BindRequest]:
-    """Where a visitor's TLS ends, and with which certificates. Raises PorticoError."""
-    authorities = read_authorities(tunnel.mutual_tls_cas)
-    if tunnel.proto != "tls":
-        if tunnel.crt or tunnel.key or tunnel.terminate_at:
-            raise PorticoError(OPTION_INVALID, "crt, key and terminate_at belong to tls endpoints only")
-        return None, replace(bind, visitor_authorities=authorities or "")
-    pair = read_key_pair(tunnel.crt, tunnel.key)
-    where = tunnel.terminate_at or ("edge" if pair or authorities else "upstream")
-    if where == "edge":
-        return None, replace(bind, edge_tls=True, key_pair=pair, visitor_authorities=authorities or "")
-    if where == "upstream" and (pair or authorities):
-        raise PorticoError(OPTION_INVALID, "crt, key and mutual_tls_cas mean nothing where TLS ends at the upstream")
-    if where == "agent":
-        if pair is None:
-            raise PorticoError(OPTION_INVALID, "TLS that ends at the agent needs crt and key")
-        return AgentTls(pair, authorities), bind
-    return None, bind
+def _upstream_tls(tunnel: Tunnel, ask: AskPassphrase | None) -> UpstreamTls:
+    authorities = read_certificates(tunnel.upstream_tls_verify_cas)
+    if authorities is not None:
+        from portico.model import x509
+
+        x509.read_authorities(authorities, now=datetime.now(UTC), where="upstream_tls_verify_cas")
+    return UpstreamTls(
+        verify=tunnel.upstream_tls_verify,
+        authorities=authorities,
+        server_name=tunnel.upstream_tls_server_name,
+        minimum=TlsVersion(tunnel.upstream_tls_min_version),
+        key_pair=read_key_pair(
+            tunnel.upstream_client_crt,
+            tunnel.upstream_client_key,
+            tunnel.upstream_client_key_passphrase_file,
+            ask,
+        ),
+    )
+
+
+def _termination(tunnel: Tunnel, ask: AskPassphrase | None) -> Termination:
+    return Termination(
+        at=tunnel.terminate_at,
+        certificate=read_certificates(tunnel.crt),
+        key=read_key(tunnel.key, tunnel.key_passphrase_file, ask),
+        authorities=read_authorities(tunnel.mutual_tls_cas),
+        any_domain=tunnel.crt_any_domain,
+    )
 
 
 def _labels(tunnel: Tunnel) -> dict[str, str]:

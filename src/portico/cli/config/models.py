@@ -19,6 +19,7 @@ from portico.cli.config.fields import (
     ProxyVersion,
     Section,
     Texts,
+    TlsMinimum,
 )
 
 
@@ -165,6 +166,17 @@ class Tunnel(Section):
     upstream_tls_verify_cas: str | None = Field(
         default=None, description="PEM file of who may sign the upstream's certificate."
     )
+    upstream_tls_server_name: str | None = Field(
+        default=None, description="Name to ask the upstream for by TLS (SNI) and to find in its certificate."
+    )
+    upstream_tls_min_version: TlsMinimum = Field(default="1.2", description="Oldest TLS to speak with the upstream.")
+    upstream_client_crt: str | None = Field(
+        default=None, description="PEM file of the certificate to show to an upstream that demands one."
+    )
+    upstream_client_key: str | None = Field(default=None, description="PEM file of its private key.")
+    upstream_client_key_passphrase_file: str | None = Field(
+        default=None, description="File with the passphrase of that key; else PORTICO_KEY_PASSPHRASE."
+    )
     host_header: str | None = Field(
         default=None, description="Host header for the upstream; `rewrite` for the upstream's own."
     )
@@ -185,12 +197,19 @@ class Tunnel(Section):
         default=False, description="Whether WebSocket messages become a plain byte stream."
     )
     terminate_at: Literal["edge", "agent", "upstream"] | None = Field(
-        default=None, description="Where a visitor's TLS ends: `edge` if `crt` or `key` are given, else `upstream`."
+        default=None, description="Where a visitor's TLS ends: `edge` if `crt` and `key` are given, else `upstream`."
     )
     crt: str | None = Field(
         default=None, description="PEM file of the certificate for TLS that ends before the upstream."
     )
     key: str | None = Field(default=None, description="PEM file of its private key.")
+    key_passphrase_file: str | None = Field(
+        default=None, description="File with the passphrase of that key; else PORTICO_KEY_PASSPHRASE."
+    )
+    crt_any_domain: Flag = Field(
+        default=False,
+        description="Whether TLS may end at the agent under a certificate that does not cover the domain.",
+    )
 
 
 class UpstreamKeys(Section):
@@ -201,6 +220,17 @@ class UpstreamKeys(Section):
     proxy_protocol: ProxyVersion = Field(default="", description="Version of the PROXY protocol to the upstream.")
     tls_verify: Flag = Field(default=False, description="Whether the upstream's certificate is verified.")
     tls_verify_cas: str | None = Field(default=None, description="PEM file of who may sign the upstream's certificate.")
+    tls_server_name: str | None = Field(
+        default=None, description="Name to ask the upstream for by TLS (SNI) and to find in its certificate."
+    )
+    tls_min_version: TlsMinimum = Field(default="1.2", description="Oldest TLS to speak with the upstream.")
+    client_certificate: str | None = Field(
+        default=None, description="Certificate to show to an upstream that demands one: a PEM file, or PEM."
+    )
+    client_private_key: str | None = Field(default=None, description="Its private key: a PEM file, or PEM.")
+    client_private_key_passphrase_file: str | None = Field(
+        default=None, description="File with the passphrase of that key; else PORTICO_KEY_PASSPHRASE."
+    )
 
 
 class AgentTls(Section):
@@ -208,6 +238,12 @@ class AgentTls(Section):
 
     server_certificate: str | None = Field(default=None, description="Certificate: a PEM file, or PEM.")
     server_private_key: str | None = Field(default=None, description="Its private key: a PEM file, or PEM.")
+    server_private_key_passphrase_file: str | None = Field(
+        default=None, description="File with the passphrase of that key; else PORTICO_KEY_PASSPHRASE."
+    )
+    any_domain: Flag = Field(
+        default=False, description="Whether the certificate may be one that does not cover the domain."
+    )
     mutual_tls_certificate_authorities: Texts = Field(
         default=(), description="Who may sign visitors' certificates: PEM files, or PEM."
     )
