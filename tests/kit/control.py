@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from portico.model.errors import PorticoError
 from portico.relay import link
 
 M = TypeVar("M")
@@ -25,6 +26,8 @@ class ScriptedControl:
         """Whether questions are left without an answer."""
         self.refuse: str | None = None
         """Protocol error text for every Auth and Bind."""
+        self.refuse_ssh: dict[type, PorticoError] = {}
+        """What is refused to SSH clients, by the type of the question."""
         self._ids = itertools.count(1)
         self._server: asyncio.Server | None = None
         self._writers: list[asyncio.StreamWriter] = []
@@ -86,6 +89,21 @@ class ScriptedControl:
         match message:
             case link.Authenticate() | link.Bind() if self.refuse is not None:
                 return link.Reply(id=message.id, body={"Error": self.refuse})
+            case link.SshCheck() | link.SshAuthenticate() | link.SshForward() if type(message) in self.refuse_ssh:
+                return link.Reply(id=message.id, body=link.refusal(self.refuse_ssh[type(message)]))
+            case link.SshCheck():
+                return link.Reply(id=message.id, body={})
+            case link.SshAuthenticate():
+                lease = link.SessionLease(
+                    session=message.session,
+                    remote=message.remote,
+                    lease={},
+                    heartbeat_interval=0,
+                    heartbeat_tolerance=0,
+                )
+                return link.Reply(id=message.id, body={}, session=lease)
+            case link.SshForward():
+                return self._ssh_forward(message)
             case link.Authenticate():
                 return self._authenticate(message)
             case link.Bind():
@@ -96,6 +114,12 @@ class ScriptedControl:
                 return link.Reply(id=message.id, body={"Region": "test"})
             case _:
                 return None
+
+    def _ssh_forward(self, message: link.SshForward) -> link.Reply:
+        bind = f"bind{next(self._ids)}"
+        fields: dict[str, Any] = {"proto": "tcp", "url": f"tcp://{bind}.test:{next(self._ids)}", **self.options}
+        lease = link.BindLease(session=message.session, bind=bind, address=message.address, lease={}, **fields)
+        return link.Reply(id=message.id, body={}, bind=lease)
 
     def _authenticate(self, message: link.Authenticate) -> link.Reply:
         client = str(message.body.get("ClientId") or f"client{next(self._ids)}")

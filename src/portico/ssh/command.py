@@ -206,7 +206,8 @@ def _field(protocol: str, flag: str, value: str) -> dict[str, object]:
         _refuse_rewrite(value)
     if flag in _CHOICES:
         name, choices = _CHOICES[flag]
-        return {name: _choice(flag, value, choices)} if name else {}
+        chosen = _choice(flag, value, choices)
+        return {name: chosen} if name else {}
     return {_TEXT[flag]: value}
 
 

@@ -55,7 +55,7 @@ class SshConnection(asyncssh.SSHServer, Conversation):
         address = conn.get_extra_info("peername")
         host, port = address[:2] if address else ("", 0)
         remote = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._session = SshSession(self._around, conn, remote, self._say)
+        self._session = SshSession(self._around, conn, remote, self._say, self._part)
         if self._refuse_all:
             conn.abort()
 
@@ -238,10 +238,14 @@ class SshConnection(asyncssh.SSHServer, Conversation):
             return
         self._failed = True
         log.info("refused", extra={"code": str(error.code), "reason": error.message})
+        self._session.close(str(error))
+
+    def _part(self, reason: str) -> None:
+        """Tell the reason and end, on the terminal if there is one."""
         if self._terminal is None:
-            self._session.close(str(error))
+            self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, reason)
         else:
-            self._finish(str(error), 1)
+            self._finish(reason, 1)
 
     def _finish(self, text: str, status: int) -> None:
         """End the command; the client then closes the connection, or has it closed."""

@@ -63,9 +63,14 @@ class SshSession:
     """Between control, which decides, and the client, which reaches the upstreams. A `Carrier` and a `HeldSession`."""
 
     def __init__(
-        self, around: Surroundings, connection: asyncssh.SSHServerConnection, remote: str, say: Callable[[str], None]
+        self,
+        around: Surroundings,
+        connection: asyncssh.SSHServerConnection,
+        remote: str,
+        say: Callable[[str], None],
+        part: Callable[[str], None],
     ) -> None:
-        """`say` shows a line to the person at the client."""
+        """`say` shows a line to the person at the client; `part` tells the reason and ends the connection."""
         self.id = f"ts_{secrets.token_hex(16)}"
         self.lease: link.SessionLease | None = None
         self.binds: dict[str, Bind] = {}
@@ -75,6 +80,7 @@ class SshSession:
         self._connection = connection
         self._remote = remote
         self._say = say
+        self._part = part
         self._forwards: dict[str, Forward] = {}
         self._asked = 0
         self._open = 0
@@ -182,8 +188,11 @@ class SshSession:
 
     def close(self, reason: str) -> None:
         """End the session: its sockets are gone when this returns."""
+        visitors = [visitor for bind in self.binds.values() for visitor in bind.visitors]
         self.ended(reason)
-        self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, reason)
+        for visitor in visitors:
+            visitor.cut()
+        self._part(reason)
 
     def stop_bind(self, order: link.StopBind) -> None:
         """Stop serving a bind and say so. SSH knows no word for it: the client finds out by the line."""

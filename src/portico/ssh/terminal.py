@@ -68,8 +68,8 @@ class Terminal(asyncssh.SSHServerSession[bytes]):
         return True
 
     def subsystem_requested(self, subsystem: str) -> bool:
-        """There is no file transfer here; some clients would wait for ever."""
-        self._conversation.left()
+        """There is no file transfer here; clients that get no other answer go on waiting."""
+        self.end("only reverse forwards are offered here: ssh -R …", status=1)
         return False
 
     def session_started(self) -> None:
