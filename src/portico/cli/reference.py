@@ -38,7 +38,14 @@ def pages() -> dict[str, str]:
         "sdk.md": _sdk,
     }
     texts = {name: "\n".join([_NOTE, "", *writer()]) for name, writer in writers.items()}
-    return {name: re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n" for name, text in texts.items()}
+    pages = {name: re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n" for name, text in texts.items()}
+    return {**pages, "openapi.json": _openapi()}
+
+
+def _openapi() -> str:
+    from portico.api.openapi import text
+
+    return text()
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
