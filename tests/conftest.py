@@ -7,12 +7,17 @@ from hypothesis import HealthCheck, settings
 
 from kit.edge import RunningEdge, running_edge
 
-pytest_plugins = ["kit.sdk_fixtures", "kit.sdk_commands"]
+pytest_plugins = ["kit.sdk_fixtures", "kit.sdk_commands", "kit.rows_fixtures"]
 pytest.register_assert_rewrite("kit.sdk_suite")
 
 # A busy machine is no fault of what is tested.
 settings.register_profile("portico", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("portico")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker of `kit.rows` known."""
+    config.addinivalue_line("markers", "row(*numbers): rows of docs/acceptance.md that the test shows")
 
 
 @pytest.fixture(scope="module")

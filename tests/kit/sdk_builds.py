@@ -15,7 +15,7 @@ JOBS = "2"
 
 
 def javascript() -> Path:
-    """Directory with the SDK installed, the program `agent.mjs` and the example."""
+    """Directory with the SDK installed, the programs and the example."""
     target = _target("javascript", "node", "npm")
     for source in (*(SOURCES / "javascript").iterdir(), EXAMPLES / "forward.mjs"):
         shutil.copy(source, target)
@@ -35,8 +35,15 @@ def go() -> Path:
     return target
 
 
+def go_v1() -> Path:
+    """The binary `snippets` of the SDK's version 1."""
+    binary = _target("go-v1", "go") / "snippets"
+    _run(SOURCES / "go-v1", "go", "build", "-p", JOBS, "-mod", "readonly", "-o", str(binary), ".")
+    return binary
+
+
 def rust() -> Path:
-    """Directory with the binaries `agent` and `forward`."""
+    """Directory with the binaries `agent`, `forward` and `snippets`."""
     target = _target("rust", "cargo")
     _run(SOURCES / "rust", "cargo", "build", "-q", "--locked", "-j", JOBS, CARGO_TARGET_DIR=str(target))
     return target / "debug"

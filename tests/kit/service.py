@@ -1,10 +1,12 @@
 """A threaded HTTP/1.1 service for tests that are not asynchronous."""
 
 import contextlib
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -39,10 +41,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def http_service() -> Iterator[int]:
-    """The service on a free port of 127.0.0.1; yields the port."""
+def http_service(pair: tuple[Path, Path] | None = None) -> Iterator[int]:
+    """The service on a free port of 127.0.0.1, behind TLS under `pair` if there is one; yields the port."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
         server.daemon_threads = True
+        if pair is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*pair)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_address[1]
         server.shutdown()
