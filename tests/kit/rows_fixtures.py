@@ -70,7 +70,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
     crt, key = owner.issue(NAME)
     cas = directory / "cas.pem"
     cas.write_text(visitors.pem)
-    with http_service() as plain, http_service((crt, key)) as tls, recording_upstream() as recorder:
+    with http_service() as plain, http_service(pair=(crt, key)) as tls, recording_upstream() as recorder:
         yield Application(
             directory=directory,
             ca=owner.ca,

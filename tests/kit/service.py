@@ -41,9 +41,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def http_service(pair: tuple[Path, Path] | None = None) -> Iterator[int]:
-    """The service on a free port of 127.0.0.1, behind TLS under `pair` if there is one; yields the port."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
+def http_service(port: int = 0, *, pair: tuple[Path, Path] | None = None) -> Iterator[int]:
+    """The service on 127.0.0.1, on a free port unless one is given, behind TLS if there is a pair; yields the port."""
+    with ThreadingHTTPServer(("127.0.0.1", port), _Handler) as server:
         server.daemon_threads = True
         if pair is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
