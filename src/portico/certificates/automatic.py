@@ -6,7 +6,7 @@ import logging
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -14,7 +14,7 @@ from portico.certificates.acme_issuer import Issued
 from portico.certificates.acme_rules import AcmeRules
 from portico.certificates.acme_schedule import Budget, due_at, failed, is_valid, succeeded, within_window
 from portico.certificates.acme_session import AcmeError
-from portico.model.acme import AcmeCertificate
+from portico.model.acme import AcmeCertificate, AutomaticState
 from portico.model.errors import PorticoError
 from portico.model.x509 import read_key_pair
 
@@ -62,20 +62,6 @@ class Authorities(Protocol):
 
     async def renewal_window(self, record: AcmeCertificate) -> tuple[tuple[datetime, datetime] | None, datetime | None]:
         """When to renew, and when to ask again. Raises AcmeError."""
-
-
-@dataclass(frozen=True, slots=True)
-class AutomaticState:
-    """How one automatic certificate does, for the API, the metrics and the log."""
-
-    name: str
-    names: tuple[str, ...]
-    state: str
-    """`pending` (first order), `valid`, `renewing` (valid, but renewal fails), `failing` (none, and orders fail)."""
-    not_after: datetime | None
-    issuer: str
-    last_error: str
-    next_attempt: datetime | None
 
 
 def utc_now() -> datetime:
@@ -325,5 +311,7 @@ def _state(record: AcmeCertificate, queued: datetime | None, now: datetime) -> A
         record.not_after,
         record.directory,
         record.last_error,
+        record.failures,
         record.next_attempt or queued,
+        record.renew_at,
     )

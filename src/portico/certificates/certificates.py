@@ -105,7 +105,9 @@ class Certificates:
 
     def expiries(self) -> Expiries:
         """When the certificates expire."""
-        return Expiries(self._authority.not_after, self._edge.not_after, self._uploads.expiries(), len(self._leaves))
+        public = self._public(self._domain)
+        edge = public.not_after if public is not None and public.not_after is not None else self._edge.not_after
+        return Expiries(self._authority.not_after, edge, self._uploads.expiries(), len(self._leaves))
 
     def _leaf(self, host: str) -> KeyPair:
         leaf = self._leaves.get(host)

@@ -10,9 +10,9 @@ from pathlib import Path
 from portico.certificates.acme_challenges import ChallengeDesk, challenge_app, tls_responder
 from portico.certificates.acme_issuer import Issuer
 from portico.certificates.acme_rules import AcmeRules
-from portico.certificates.automatic import AutomaticCertificates, AutomaticState
+from portico.certificates.automatic import AutomaticCertificates
 from portico.edge.web_server import served
-from portico.model.acme import AcmeAccount, AcmeCertificate, AcmeChallenge, ChallengeKind
+from portico.model.acme import AcmeAccount, AcmeCertificate, AcmeChallenge, AutomaticState, ChallengeKind
 from portico.model.edge import ChallengeSockets, EdgeFrame
 from portico.store.store import Store
 

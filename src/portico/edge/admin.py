@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from portico.model.acme import AutomaticState
 from portico.version import __version__
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ class NodeState:
     endpoints: int
     certificate_days: float
     """Days until the edge's own certificate expires."""
+    automatic: tuple[AutomaticState, ...] = ()
+    """The certificates of public authorities."""
 
 
 class _StateCollector:
@@ -68,6 +71,7 @@ class _StateCollector:
             value=self._state.certificate_days,
         )
         yield GaugeMetricFamily("portico_control_start_time_seconds", "Unix time of start.", value=self._started)
+        yield from _certificate_metrics(self._state.automatic)
         for name in sorted({name for figures in self._relays.values() for name in figures}):
             kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
             family = kind(f"portico_relay_{name.removesuffix('_total')}", f"Relay figure {name}.", labels=["relay"])
@@ -75,6 +79,26 @@ class _StateCollector:
                 if name in figures:
                     family.add_metric([relay], figures[name])
             yield family
+
+
+def _certificate_metrics(states: tuple[AutomaticState, ...]) -> Iterator[Metric]:
+    expiry = GaugeMetricFamily(
+        "portico_automatic_certificate_expiry_timestamp_seconds",
+        "Unix time at which an automatic certificate expires.",
+        labels=["name"],
+    )
+    failures = GaugeMetricFamily(
+        "portico_automatic_certificate_failures", "Orders that failed since the last success.", labels=["name"]
+    )
+    for state in states:
+        if state.not_after is not None:
+            expiry.add_metric([state.name], state.not_after.timestamp())
+        if state.failures:
+            failures.add_metric([state.name], state.failures)
+    counts = GaugeMetricFamily("portico_automatic_certificates", "Automatic certificates by state.", labels=["state"])
+    for name in ("pending", "valid", "renewing", "failing"):
+        counts.add_metric([name], sum(state.state == name for state in states))
+    yield from (counts, expiry, failures)
 
 
 async def healthz(_: Request) -> Response:

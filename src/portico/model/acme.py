@@ -64,3 +64,22 @@ class AcmeCertificate:
     def covers(self, host: str) -> bool:
         """Whether it is for `host`, by name or by a wildcard of one label (RFC 6125)."""
         return host in self.names or f"*.{host.partition('.')[2]}" in self.names
+
+
+@dataclass(frozen=True, slots=True)
+class AutomaticState:
+    """How one automatic certificate does, for the API, the metrics and the log."""
+
+    name: str
+    names: tuple[str, ...]
+    state: str
+    """`pending` (first order), `valid`, `renewing` (valid, but renewal fails), `failing` (none, and orders fail)."""
+    not_after: datetime | None
+    directory: str
+    """URL of the directory of who issued it."""
+    last_error: str
+    failures: int
+    """Orders that failed since the last that succeeded."""
+    next_attempt: datetime | None
+    """When it is next ordered or looked after."""
+    renews_at: datetime | None
