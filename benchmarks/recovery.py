@@ -11,13 +11,14 @@ from benchmarks.bench import Bench
 from benchmarks.figure import Benchmark, Figure
 from benchmarks.service import own_service
 from benchmarks.stage import DOMAIN, EDGE_FLAGS, http_agent
-from benchmarks.visit import Visit
+from benchmarks.visit import PATIENCE, Visit
 from kit.edge import RunningEdge, running_edge
 from kit.link_cutter import LinkCutter, link_cutter
+from kit.polling import eventually
 
 VISIT_EVERY = 0.01
 QUIET_SECONDS = 1.5
-"""How long everything must answer before it counts as recovered."""
+"""How long everything must answer, with the new process in place, before it counts as recovered."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +46,21 @@ class _Visitors:
         self._stop.set()
         self._thread.join()
 
-    def outage(self, since: float) -> tuple[float, int]:
-        """(seconds from `since` to the first 200 after the last failure, failures); waits until all is quiet."""
-        deadline = since + 60
+    def outage(self, since: float, replaced: Callable[[], bool]) -> tuple[float, int]:
+        """(seconds from `since` to the first 200 after the last failure, failures), once `replaced` and quiet."""
+        eventually(replaced)
+        steady = time.perf_counter()
+        deadline = steady + PATIENCE
         while time.perf_counter() < deadline:
             time.sleep(0.05)
             failures = [visit for visit in self.seen if visit.status != 200 and visit.ended >= since]
             last = max((visit.began for visit in failures), default=since)
-            if self.seen and self.seen[-1].ended > last + QUIET_SECONDS:
+            if self.seen[-1].ended > max(last, steady) + QUIET_SECONDS:
                 if not failures:
                     return 0.0, 0
                 first = min(visit.ended for visit in self.seen if visit.began > last and visit.status == 200)
                 return first - since, len(failures)
-        raise RuntimeError("no recovery within a minute")
+        raise RuntimeError("visitors are not served again")
 
     def _come(self) -> None:
         while not self._stop.is_set():
@@ -70,14 +73,36 @@ class _Visitors:
         self.seen.append(_Seen(began, time.perf_counter(), status))
 
 
-def _faults(edge: RunningEdge, link: LinkCutter) -> dict[str, Callable[[], None]]:
-    return {
-        "the agent's connection is cut": link.cut,
-        "the relay is killed": lambda: os.kill(edge.child("r0"), signal.SIGKILL),
-        "control is killed": lambda: os.kill(edge.child("control"), signal.SIGKILL),
-        "a new Envoy takes over": lambda: edge.process.send_signal(signal.SIGHUP),
-        "Envoy is killed": lambda: os.kill(edge.child("envoy"), signal.SIGKILL),
-    }
+@dataclass(frozen=True)
+class _Fault:
+    name: str
+    happen: Callable[[], None]
+    child: str | None = None
+    """Who gets a new process by it."""
+
+
+def _faults(edge: RunningEdge, link: LinkCutter) -> list[_Fault]:
+    def kill(child: str) -> Callable[[], None]:
+        return lambda: os.kill(edge.child(child), signal.SIGKILL)
+
+    return [
+        _Fault("the agent's connection is cut", link.cut),
+        _Fault("the relay is killed", kill("r0"), "r0"),
+        _Fault("control is killed", kill("control"), "control"),
+        _Fault("a new Envoy takes over", lambda: edge.process.send_signal(signal.SIGHUP), "envoy"),
+        _Fault("Envoy is killed", kill("envoy"), "envoy"),
+    ]
+
+
+def _outage(edge: RunningEdge, visit: Visit, url: str, fault: _Fault) -> tuple[float, int]:
+    eventually(lambda: visit.status(f"{edge.admin}/readyz") == 200)
+    child = fault.child
+    old = edge.child(child) if child else 0
+    with _Visitors(visit, url) as visitors:
+        time.sleep(0.2)
+        began = time.perf_counter()
+        fault.happen()
+        return visitors.outage(began, lambda: child is None or edge.child(child) != old)
 
 
 def measure(bench: Bench) -> list[Figure]:
@@ -91,14 +116,10 @@ def measure(bench: Bench) -> list[Figure]:
     ):
         visit, url = Visit(edge.ca), f"http://survivor.{DOMAIN}:{edge.http_port}"
         visit.until_ok(url)
-        for name, fault in _faults(edge, link).items():
-            with _Visitors(visit, url) as visitors:
-                time.sleep(0.2)
-                began = time.perf_counter()
-                fault()
-                seconds, failed = visitors.outage(began)
-            figures.append(Figure.of(f"{name}: until visitors are served again", "ms", 1e3 * seconds))
-            figures.append(Figure.of(f"{name}: requests that failed", "requests", failed))
+        for fault in _faults(edge, link):
+            seconds, failed = _outage(edge, visit, url, fault)
+            figures.append(Figure.of(f"{fault.name}: until visitors are served again", "ms", 1e3 * seconds))
+            figures.append(Figure.of(f"{fault.name}: requests that failed", "requests", failed))
     return figures
 
 

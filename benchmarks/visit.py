@@ -23,7 +23,7 @@ class Visit:
         """The status of a GET; 0 where the connection was refused or lost."""
         parts = urlsplit(url)
         host, port = str(parts.hostname), parts.port or 0
-        request = f"GET / HTTP/1.1\r\nhost: {parts.netloc}\r\nconnection: close\r\n\r\n"
+        request = f"GET {parts.path or '/'} HTTP/1.1\r\nhost: {parts.netloc}\r\nconnection: close\r\n\r\n"
         try:
             with socket.create_connection(("127.0.0.1", port), timeout) as plain:
                 # As curl and browsers do; else the request waits for the delayed ACK of the handshake's last message.
