@@ -35,6 +35,9 @@ test-sdks: $(VENV)/.dev ## The official ngrok SDKs (Python, JavaScript, Go, Rust
 test-bulk: $(VENV)/.dev ## 10 GiB each way, byte for byte, in constant memory (minutes)
 	PORTICO_TEST_BULK_MIB=10240 $(BIN)/pytest tests/features/test_http_through.py -k bulk
 
+fuzz: $(VENV)/.dev     ## Many requests made from the API's own OpenAPI document
+	PORTICO_FUZZ_EXAMPLES=300 $(BIN)/pytest --timeout 900 tests/features/test_api_fuzz.py
+
 check: $(VENV)/.dev    ## Format, lint, types, import contracts, generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

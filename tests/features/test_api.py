@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import portico
-from kit.cli import running_agent
+from kit.cli import COMMAND, running_agent
 from kit.edge import RunningEdge
 from kit.key_pairs import KeyPairs
 from kit.ngrok_api import OfficialClient, OfficialError, official_client
@@ -223,3 +223,44 @@ def test_the_edge_s_own_names_answer_nobody_without_a_key(edge: RunningEdge) -> 
     for path in ("/", "/api_keys", "/openapi.json"):
         status, body = visitor.get(base + path)
         assert (status, json.loads(body)["error_code"]) == (401, "ERR_NGROK_200")
+
+
+def cli(edge: RunningEdge, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`portico api …` against `edge`."""
+    return subprocess.run(
+        [*COMMAND, "api", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**edge.agent_environment, "XDG_CONFIG_HOME": str(edge.data_dir / "no-config"), **environment},
+    )
+
+
+def test_the_command_line_does_the_same(edge: RunningEdge, tmp_path: Path) -> None:
+    key = {"PORTICO_API_KEY": (edge.data_dir / "api-key").read_text().strip()}
+    rules = ("--acl", "bind:a.example.com", "--acl", "bind:b.example.com")
+    made = json.loads(cli(edge, "credentials", "create", "--description", "cli", *rules, **key).stdout)
+    assert made["acl"] == ["bind:a.example.com", "bind:b.example.com"]
+    changed = json.loads(cli(edge, "credentials", "update", made["id"], "--metadata", "m", **key).stdout)
+    assert (changed["description"], changed["metadata"], changed["token"]) == ("cli", "m", None)
+    listed = json.loads(cli(edge, "credentials", "list", "--limit", "1", **key).stdout)
+    assert [entry["id"] for entry in listed["credentials"]] == [made["id"]]
+    gone = cli(edge, "credentials", "delete", made["id"], **key)
+    assert (gone.returncode, gone.stdout, gone.stderr) == (0, "", "")
+
+    certificate, private = KeyPairs(tmp_path, "CLI CA").issue("cli.example.com")
+    pems = ("--certificate-pem", f"@{certificate}", "--private-key-pem", f"@{private}")
+    uploaded = cli(edge, "tls-certificates", "create", *pems, **key)
+    assert json.loads(uploaded.stdout)["subject_common_name"] == "cli.example.com"
+    assert "PRIVATE" not in uploaded.stdout
+
+
+def test_the_command_line_fails_with_the_api_s_reason(edge: RunningEdge) -> None:
+    unknown = cli(edge, "credentials", "list", "--api-key", "pak_unknown")
+    assert unknown.returncode == 1
+    assert "the API key is not known to this edge (PORTICO_203)" in unknown.stderr
+    untrusted = cli(edge, "credentials", "list", "--api-key", "k", "--api-cas", "host")
+    assert untrusted.returncode == 1
+    assert "PORTICO_20065" in untrusted.stderr
+    assert "--api-cas" in untrusted.stderr

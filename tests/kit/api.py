@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
+from starlette.types import ASGIApp
 
 from portico.api.app import api_app
 from portico.api.ports import LiveEndpoint, LiveSession
@@ -80,6 +81,11 @@ class Api:
     key: str
     authtoken: str
 
+    @cached_property
+    def app(self) -> ASGIApp:
+        """The application itself."""
+        return api_app(self.store, self.node)
+
     async def send(
         self, method: str, path: str, body: object = None, *, key: str = "", **headers: str
     ) -> httpx.Response:
@@ -90,7 +96,7 @@ class Api:
 
     async def raw(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One request as it is."""
-        transport = httpx.ASGITransport(app=api_app(self.store, self.node))
+        transport = httpx.ASGITransport(app=self.app)
         async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
             return await client.request(method, path, **options)
 

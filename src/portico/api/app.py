@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request, Security
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -40,6 +41,7 @@ def documented_app(store: Store, node: Node) -> FastAPI:
     for resource in RESOURCES:
         add_routes(router, resource, Context(store, node))
     app.include_router(router)
+    app.state.routes = [route for route in router.routes if isinstance(route, APIRoute)]
     app.add_exception_handler(PorticoError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_error)
     app.add_exception_handler(HTTPException, _on_error)
@@ -64,7 +66,14 @@ async def _on_error(request: Request, error: Exception) -> Response:
             return problem_response(PorticoError(API_NOT_FOUND, "there is nothing at this path"), operation_id)
         case HTTPException(status_code=405):
             problem = PorticoError(API_METHOD, f"{request.method} is not possible at this path")
-            return problem_response(problem, operation_id, error.headers)
+            return problem_response(problem, operation_id, {"Allow": _allowed(request)})
         case HTTPException(status_code=400):  # FastAPI's word for a body that cannot even be decoded
             return problem_response(PorticoError(API_BODY_UNREADABLE, "the body cannot be read"), operation_id)
     return problem_response(PorticoError(API_FAILED, "the edge failed to do this"), operation_id)
+
+
+def _allowed(request: Request) -> str:
+    """All methods of the path; Starlette would tell those of the first route that has it."""
+    routes: list[APIRoute] = request.app.state.routes
+    path = request.scope["path"]
+    return ", ".join(sorted({method for route in routes if route.path_regex.match(path) for method in route.methods}))

@@ -63,7 +63,8 @@ async def test_unknown_paths_and_methods(api: Api) -> None:
     assert_problem(await api.send("GET", "/nothing"), 404, "PORTICO_20100")
     answer = await api.send("PUT", "/api_keys")
     assert_problem(answer, 405, "PORTICO_20101")
-    assert answer.headers["allow"]
+    assert answer.headers["allow"] == "GET, POST"
+    assert (await api.send("PUT", "/api_keys/x")).headers["allow"] == "DELETE, GET, PATCH"
 
 
 async def test_a_revoked_key_is_refused_at_once(api: Api) -> None:
