@@ -1,0 +1,53 @@
+"""Several relay processes on one node: sessions spread over them, and one that dies takes only its own with it."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import portico
+from kit.edge import RunningEdge, running_edge
+from kit.polling import eventually
+from kit.service import http_service
+from kit.visitor import Visitor
+
+
+@pytest.fixture
+def wide_edge(tmp_path: Path) -> Iterator[RunningEdge]:
+    with running_edge(tmp_path, "--relays", "2") as edge:
+        yield edge
+        portico.kill()
+
+
+def sockets(edge: RunningEdge, relay: str) -> int:
+    """Binds that a relay serves."""
+    return len(list((edge.data_dir / "run" / relay).glob("*-*.sock")))
+
+
+def test_a_pool_spans_relays_and_outlives_one_of_them(wide_edge: RunningEdge) -> None:
+    edge, visitor = wide_edge, Visitor(wide_edge.ca)
+    with http_service() as port:
+        for number in range(8):
+            portico.forward(
+                port,
+                authtoken=edge.authtoken,
+                connect_url=edge.connect_url,
+                connect_cas=str(edge.ca),
+                # Other settings, so another session.
+                session_metadata=str(number),
+                domain="pool.localhost",
+                pooling_enabled=True,
+            )
+        url = portico.get_listeners()[0].url()
+        assert sockets(edge, "r0") + sockets(edge, "r1") == 8
+        assert sockets(edge, "r0")
+        assert sockets(edge, "r1")
+        old = edge.child("r1")
+        os.kill(old, signal.SIGKILL)
+        for _ in range(50):
+            assert visitor.get(url)[0] == 200
+        eventually(lambda: edge.child("r1") != old)
+        eventually(lambda: sockets(edge, "r0") + sockets(edge, "r1") == 8)
+        assert visitor.get(url)[0] == 200
