@@ -43,7 +43,7 @@ class AcmeEdge:
 
     def forward(self, addr: str | int, **options: Any) -> portico.Listener:
         """An agent's endpoint; the agent trusts the edge's own authority, which vouches for localhost."""
-        where = {
+        where: dict[str, Any] = {
             "authtoken": self.edge.authtoken,
             "connect_url": self.edge.connect_url,
             "connect_cas": str(self.edge.ca),

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from kit.edge import free_port_range
 from kit.polling import eventually
 from portico.certificates.authority import Authority
 
@@ -102,13 +103,12 @@ class Pebble:
         context = ssl.create_default_context(cafile=str(self.ca_file))
         request = urllib.request.Request(self.management + path, data=body)
         with urllib.request.urlopen(request, context=context, timeout=10) as answer:
-            return answer.read().decode()
+            return str(answer.read().decode())
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on now, and that the system gives to nobody who asks for any."""
+    return free_port_range(1)[0]
 
 
 @contextlib.contextmanager

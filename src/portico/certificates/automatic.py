@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final, Protocol
 
 from portico.certificates.acme_issuer import Issued
@@ -98,7 +99,7 @@ class AutomaticCertificates:
         self._queue: list[tuple[datetime, str]] = []
         self._queued: dict[str, datetime] = {}
         self._ask_window_at: dict[str, datetime] = {}
-        self._busy: dict[str, asyncio.Task[None]] = {}
+        self._busy: dict[str, asyncio.Task[datetime | None]] = {}
         self._wake = asyncio.Event()
 
     # What visitors get
@@ -163,10 +164,12 @@ class AutomaticCertificates:
             del self._queued[name]
             task = asyncio.create_task(self._turn(name), name=f"acme {name}")
             self._busy[name] = task
-            task.add_done_callback(lambda _, name=name: self._ended(name))  # type: ignore[misc]
+            task.add_done_callback(partial(self._ended, name))
 
-    def _ended(self, name: str) -> None:
+    def _ended(self, name: str, turn: asyncio.Task[datetime | None]) -> None:
         del self._busy[name]
+        if not turn.cancelled() and (again := turn.result()) is not None:
+            self._plan(name, again)
         self._wake.set()
 
     def _plan(self, name: str, moment: datetime) -> None:
@@ -174,18 +177,15 @@ class AutomaticCertificates:
         heapq.heappush(self._queue, (moment, name))
         self._wake.set()
 
-    async def _turn(self, name: str) -> None:
-        """What is due for one certificate; ends by planning its next turn, unless nobody wants it any more."""
+    async def _turn(self, name: str) -> datetime | None:
+        """What is due for one certificate; the time of its next turn, unless nobody wants it any more."""
         try:
-            again = await self._work(name)
+            return await self._work(name)
         except PorticoError as error:
             log.error("automatic certificates: the store failed", extra={"host": name, "reason": error.message})
-            again = self._now() + timedelta(seconds=self._rules.retry_seconds)
         except Exception:
             log.exception("an automatic certificate's turn failed", extra={"host": name})
-            again = self._now() + timedelta(seconds=self._rules.retry_seconds)
-        if again is not None:
-            self._plan(name, again)
+        return self._now() + timedelta(seconds=self._rules.retry_seconds)
 
     async def _work(self, name: str) -> datetime | None:
         kept = await self._shelf.certificate(name)

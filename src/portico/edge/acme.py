@@ -32,6 +32,7 @@ class Acme:
     ) -> None:
         assert frame.challenges is not None
         self._sockets: ChallengeSockets = frame.challenges
+        self._work: asyncio.Task[None] | None = None
         shelf = StoreShelf(store)
         self._desk = ChallengeDesk(shelf.challenges)
         issuer = Issuer(rules, shelf, _Stage(self._desk, shelf))
@@ -53,19 +54,23 @@ class Acme:
         """Take what the store has."""
         await self._certificates.load()
 
+    def begin(self) -> None:
+        """Order and renew from now on: Envoy serves, so authorities that look find the edge."""
+        self._work = asyncio.create_task(self._certificates.run(), name="acme")
+
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Answer challenges, order and renew."""
+    async def answering(self) -> AsyncIterator[None]:
+        """Answer challenges; at the end, order no more."""
         async with (
             served(challenge_app(self._desk), uds=self._sockets.http),
             tls_responder(self._desk, Path(self._sockets.tls)),
         ):
-            work = asyncio.create_task(self._certificates.run(), name="acme")
             try:
                 yield
             finally:
-                work.cancel()
-                await asyncio.gather(work, return_exceptions=True)
+                if self._work is not None:
+                    self._work.cancel()
+                    await asyncio.gather(self._work, return_exceptions=True)
 
 
 class StoreShelf:

@@ -107,7 +107,7 @@ class Control:
         loop.add_signal_handler(signal.SIGUSR1, self._drain)
         if self._acme is not None:
             await self._acme.load()
-        async with self._web_servers(), self._acme.running() if self._acme else contextlib.nullcontext():
+        async with self._web_servers(), self._acme.answering() if self._acme else contextlib.nullcontext():
             self._ads.hold()
             await self._ads.start()
             notify("X_PORTICO_XDS=1")
@@ -175,6 +175,7 @@ class Control:
         """What is wanted from the start: the edge's own names, and those of endpoints."""
         if self._acme is not None:
             self._acme.want(self._node.frame.domain)
+            self._acme.begin()
         for url in self._urls():
             if (endpoint := self._registry.endpoint(url)) is not None:
                 self._on_online(endpoint)
@@ -228,6 +229,7 @@ class Control:
             sessions=sum(1 for _ in self._registry.sessions),
             endpoints=sum(1 for _ in self._registry.urls),
             certificate_days=(expires - datetime.now(UTC)).total_seconds() / 86_400,
+            automatic=tuple(self._acme.states()) if self._acme else (),
         )
 
     async def _envoy_figures(self) -> str:
