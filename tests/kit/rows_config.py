@@ -15,3 +15,12 @@ def started(edge: RunningEdge, directory: Path, text: str) -> Iterator[RunningAg
     file.write_text(text)
     with running_agent(edge, "start", "example", "--config", str(file)) as agent:
         yield agent
+
+
+def refused(agent: RunningAgent, status: int = 1) -> str:
+    """What an agent said that would not, or could not, start: on standard error, and in its log."""
+    assert agent.process.stdout is not None
+    log = agent.process.stdout.read()
+    said = agent.stderr()
+    assert agent.process.wait() == status, said + log
+    return said + log

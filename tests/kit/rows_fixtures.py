@@ -132,7 +132,8 @@ def assert_demands_certificate(url: str, ca: Path, app: Application) -> None:
     before = app.recorder.connections
     for flags in ((), app.shown(app.stranger)):
         refused = curl(f"{url}/unknown", ca, *flags)
-        assert refused.exit in (35, 56), refused
+        # In TLS 1.3 the alert arrives after curl's part of the handshake is done: it may meet it while sending (55).
+        assert refused.exit in (35, 55, 56), refused
         assert refused.status == 0
     assert app.recorder.connections == before
     assert b"/unknown" not in app.recorder.received
