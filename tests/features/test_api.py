@@ -249,6 +249,8 @@ def test_the_command_line_does_the_same(edge: RunningEdge, tmp_path: Path) -> No
     gone = cli(edge, "credentials", "delete", made["id"], **key)
     assert (gone.returncode, gone.stdout, gone.stderr) == (0, "", "")
 
+    found = json.loads(cli(edge, "endpoints", "list", "--by-url", "https://nothing.localhost", **key).stdout)
+    assert found["endpoints"] == []
     certificate, private = KeyPairs(tmp_path, "CLI CA").issue("cli.example.com")
     pems = ("--certificate-pem", f"@{certificate}", "--private-key-pem", f"@{private}")
     uploaded = cli(edge, "tls-certificates", "create", *pems, **key)

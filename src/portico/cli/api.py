@@ -19,6 +19,8 @@ from portico.cli.groups import Group
 from portico.cli.setup import Setup, config_option, default_connect_url
 from portico.model.errors import API_KEY_ABSENT, OPTION_INVALID, PorticoError
 
+_FILTER: Final = "by_"
+"""Begins the flags of filters, some of which are called like the flags of every command."""
 _OPTIONS: Final = ("config", "api_key", "url", "api_cas")
 
 
@@ -76,12 +78,13 @@ def _print(answer: Any) -> None:
 def _list_command(resource: Resource[Any]) -> click.Command:
     @_with_client
     def entries(client: ApiClient, **parameters: Any) -> None:
-        _print(client.call("GET", resource.name, **{name: value for name, value in parameters.items() if value}))
+        query = {name.removeprefix(_FILTER): value for name, value in parameters.items() if value}
+        _print(client.call("GET", resource.name, **query))
 
     params: list[click.Parameter] = [
         click.Option(["--limit"], type=click.IntRange(1, 100), help="Entries at most."),
         click.Option(["--before-id"], metavar="ID", help="Entries made before this one."),
-        *(click.Option([f"--{name}"], multiple=True, help=f"Only with this {name}.") for name in resource.filters),
+        *(click.Option([f"--by-{name}"], multiple=True, help=f"Only with this {name}.") for name in resource.filters),
     ]
     return _command("list", f"List {resource.name.replace('_', ' ')}, newest first.", entries, params)
 

@@ -38,6 +38,12 @@ def test_each_resource_has_its_verbs(resource: object, capsys: pytest.CaptureFix
     assert all(f"\n  {verb} " in shown for verb in ("get", "list", *stored))
 
 
+def test_a_lists_filters_are_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["api", "endpoints", "list", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(flag in shown for flag in ("--by-url", "--by-id", "--before-id", "--limit"))
+
+
 def test_flags_are_the_fields(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["api", "reserved-addrs", "create", "--help"]) == 0
     shown = capsys.readouterr().out

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from portico.edge.bind_request import BindRequest
 from portico.edge.naming import Naming
 from portico.edge.registry import HOLD_SECONDS, Limits, Registry, Session
+from portico.model.acl import Acl
 from portico.model.endpoint import Address, EdgeTls, EndpointUrl, Scheme
 from portico.model.errors import PorticoError
 from portico.model.owner import Owner
@@ -297,3 +298,54 @@ class LiveRegistry(RuleBasedStateMachine):
 
 LiveRegistry.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestLiveRegistry = LiveRegistry.TestCase
+
+
+def test_an_acl_decides_what_a_session_may_bind_and_can_change() -> None:
+    limited = replace(session("s1"), credential="cr_1", acl=Acl.of(["bind:app.example.com", "bind:edge.test:20001"]))
+    registry = registry_with(limited)
+    registry.bind("s1", HTTPS, "/1", now=0)
+    assert registry.bind("s1", BindRequest(Scheme.TCP, port=20_001), "/2", now=0).url.port == 20_001
+    for forbidden in (BindRequest(Scheme.HTTPS, "b.example.com"), BindRequest(Scheme.TCP), BindRequest(Scheme.HTTPS)):
+        with refused(20_010):
+            registry.bind("s1", forbidden, "/3", now=0)
+    registry.change_acl("cr_other", Acl.of(["*"]))
+    with refused(20_010):
+        registry.bind("s1", BindRequest(Scheme.HTTPS, "b.example.com"), "/3", now=0)
+    registry.change_acl("cr_1", Acl.of(["bind:b.example.com"]))
+    registry.bind("s1", BindRequest(Scheme.HTTPS, "b.example.com"), "/3", now=0)
+    assert len(registry.binds()) == 3
+
+
+def test_labels_have_to_be_permitted() -> None:
+    url = EndpointUrl.parse("https://labelled.edge.test")
+    limited = replace(session("s1"), acl=Acl.of(["bind:app=web"]))
+    registry = registry_with(limited, labelled=[(url, {"app": "web"})])
+    with refused(20_010):
+        registry.bind("s1", BindRequest(None, labels={"app": "web", "env": "prod"}), "/1", now=0)
+    assert registry.bind("s1", BindRequest(None, labels={"app": "web"}), "/1", now=0).url == url
+
+
+def test_reservations_come_and_go_while_the_edge_runs() -> None:
+    registry = registry_with(session("s1"), session("s2", BERT))
+    (changed,) = registry.reserve([("mine.example.com", "anna")], [(20_000, "anna")])
+    assert str(changed) == "https://mine.example.com"
+    assert registry.endpoint(changed) is not None
+    with refused(320):
+        registry.bind("s2", BindRequest(Scheme.HTTPS, "mine.example.com"), "/1", now=0)
+    with refused(320):
+        registry.bind("s2", BindRequest(Scheme.TCP, port=20_000), "/1", now=0)
+    assert registry.bind("s1", BindRequest(Scheme.TCP), "/2", now=0).url.port == 20_001
+    assert registry.bind("s1", BindRequest(Scheme.TCP, port=20_000), "/3", now=0).url.port == 20_000
+    assert registry.reserve([], []) == [changed]
+    assert registry.endpoint(changed) is None
+    registry.bind("s2", BindRequest(Scheme.HTTPS, "mine.example.com"), "/1", now=0)
+
+
+def test_a_dismissed_session_holds_no_names_and_holders_are_known() -> None:
+    registry = registry_with(session("s1"), session("s2", BERT))
+    registry.bind("s1", HTTPS, "/1", now=0)
+    assert registry.holders("app.example.com") == {"o1"}
+    registry.end_session("s1", now=0, hold=False)
+    assert registry.holders("app.example.com") == set()
+    registry.bind("s2", HTTPS, "/2", now=0)
+    assert registry.holders("app.example.com") == {"o2"}
