@@ -87,10 +87,9 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
         )
 
 
-@contextlib.contextmanager
-def snippet(edge: RunningEdge, app: Application, upstream: int, *command: str, **changed: str) -> Iterator[str]:
-    """Run a program of `tests/sdks` that is one of the documents' snippets; its endpoint's URL."""
-    environment = {
+def snippet_environment(edge: RunningEdge, app: Application, upstream: int) -> dict[str, str]:
+    """What the programs of `tests/sdks` are told by."""
+    return {
         **edge.agent_environment,
         "NGROK_AUTHTOKEN": edge.authtoken,
         "UPSTREAM": f"localhost:{upstream}",
@@ -98,8 +97,13 @@ def snippet(edge: RunningEdge, app: Application, upstream: int, *command: str, *
         "CRT": str(app.crt),
         "KEY": str(app.key),
         "CAS": str(app.cas),
-        **changed,
     }
+
+
+@contextlib.contextmanager
+def snippet(edge: RunningEdge, app: Application, upstream: int, *command: str, **changed: str) -> Iterator[str]:
+    """Run a program of `tests/sdks` that is one of the documents' snippets; its endpoint's URL."""
+    environment = {**snippet_environment(edge, app, upstream), **changed}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
