@@ -18,6 +18,7 @@ from kit.curl import curl
 from kit.key_pairs import KeyPairs
 from kit.pebble import BLOCKED, Names, Pebble
 from kit.polling import eventually
+from kit.rows import row
 from kit.service import http_service
 
 Stage = tuple[AcmeEdge, Pebble, Names]
@@ -54,6 +55,14 @@ def host_of(listener: portico.Listener) -> str:
     return host
 
 
+@row(
+    "1.24",
+    by_hand="""
+    portico edge --domain DOMAIN --acme on --data-dir edge
+    portico http 8000
+    curl -v URL
+    """,
+)
 def test_row_1_24_random_named_and_custom_names_get_certificates(stage: Stage, service: int, tmp_path: Path) -> None:
     edge, pebble, _ = stage
     visitor = trusting(tmp_path, pebble)
