@@ -32,6 +32,8 @@ def recording_upstream() -> Iterator[Recorder]:
                     recorder.received += head
                     self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(head) + head)
                     self.wfile.flush()
+                    if b"connection: close" in head.lower():
+                        break
 
         def _head(self) -> bytes:
             lines = b""
