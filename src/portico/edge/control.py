@@ -5,6 +5,7 @@ import contextlib
 import logging
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from portico.edge.publisher import Publisher
 from portico.edge.registry import Registry
 from portico.edge.relay_links import RelayLinks
 from portico.edge.ssh_door import SshDoor
+from portico.edge.ticket_keys import TicketKeys
 from portico.edge.web_server import served
 from portico.envoy.admin import Admin, AdminError
 from portico.envoy.ads import AdsServer
@@ -41,7 +43,7 @@ from portico.store.first_start import first_start
 from portico.store.store import Store
 from portico.translate.names import EDGE_CERTIFICATE, LOCAL_CERTIFICATE
 from portico.translate.resource import Resource
-from portico.translate.tls import secret_resource
+from portico.translate.tls import secret_resource, ticket_keys_resource
 
 if TYPE_CHECKING:
     from portico.edge.acme import Acme
@@ -74,6 +76,7 @@ class Control:
             self._reservations.uploads,
             self._acme.best_for if self._acme else None,
         )
+        self._ticket_keys = TicketKeys(self._store)
         self._hosts: set[str] = set()
         self._replacing: set[asyncio.Task[None]] = set()
         types = load_message_types(envoy_binary(), data_dir / "cache")
@@ -195,6 +198,7 @@ class Control:
     def _edge_secrets(self) -> list[Resource]:
         public = [
             secret_resource(EDGE_CERTIFICATE, self._certificates.edge_pair()),
+            ticket_keys_resource(self._ticket_keys.at(time.time())),
         ]
         if self._acme is None:
             return public

@@ -104,6 +104,7 @@ def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, Sock
         agent_sockets=tuple(str(run_dir / relay / "agents.sock") for relay in relays),
         api_socket=str(run_dir / "api.sock"),
         mark_header=f"x-portico-{secrets.token_hex(8)}",
+        minimum_tls=settings.tls_min_version,
         challenges=ChallengeSockets(str(run_dir / "acme-http.sock"), str(run_dir / "acme-tls.sock")) if acme else None,
         wildcard=acme is None or has_wildcard(acme, settings.domain),
     )

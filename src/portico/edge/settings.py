@@ -36,7 +36,7 @@ from portico.edge.settings_values import (
 )
 from portico.model.acme import ChallengeKind
 from portico.model.edge import SocketAddress
-from portico.model.endpoint import EndpointUrl
+from portico.model.endpoint import EndpointUrl, TlsVersion
 from portico.model.owner import DEFAULT_OWNER, DeclaredOwner
 
 _T = TypeVar("_T")
@@ -145,6 +145,8 @@ class EdgeSettings(SettingsPart):
     """Ports that tcp endpoints may use, both ends included."""
     tcp_host: Annotated[str, PlainValidator(parse_ip), Setting("IP")] = "0.0.0.0"  # noqa: S104
     """IP that tcp endpoints listen on."""
+    tls_min_version: Annotated[TlsVersion, Setting("1.2|1.3")] = TlsVersion.TLS_1_2
+    """Lowest TLS version that visitors and agents may speak; an endpoint may demand more, never less."""
     admin_addr: Annotated[SocketAddress, PlainValidator(parse_address), Setting("IP:PORT")] = SocketAddress(
         "127.0.0.1", 4041
     )
