@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from dataclasses import replace
@@ -95,6 +96,23 @@ class TestHotRestart:
             await rig.envoy.hot_restart()
         assert caught.value.code is EDGE_NOT_READY
         assert rig.envoy.pid == first
+        assert (await http_get(port, "a.test"))[0] == 200
+
+    async def test_tells_that_the_old_one_died_before_the_new_one_took_over(self, rig: Rig):
+        port = free_port()
+        await rig.ads.publish([http_listener(port), cluster("a.test", rig.upstream), scope("a.test", "a.test")])
+        first = rig.envoy.pid
+        assert first is not None
+        restart = asyncio.create_task(rig.envoy.hot_restart())
+        await eventually(lambda: rig.envoy.pid != first)
+        assert rig.envoy.pid is not None
+        os.kill(rig.envoy.pid, signal.SIGSTOP)  # it is slow
+        os.kill(first, signal.SIGKILL)
+        with pytest.raises(PorticoError, match="before it was live"):
+            await restart
+        assert len(rig.exits) == 1
+        assert rig.envoy.pid is None
+        await rig.envoy.start()
         assert (await http_get(port, "a.test"))[0] == 200
 
     async def test_needs_an_envoy(self, tmp_path):

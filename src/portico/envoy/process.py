@@ -1,6 +1,7 @@
 """The Envoy process: start, become live, hand over to a successor, stop."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -90,7 +91,8 @@ class EnvoyProcess:
     async def hot_restart(self, timeout: float = 60.0) -> None:
         """Put a new Envoy in the place of the current one, which hands over its listening sockets and then drains.
 
-        The old one stays in charge when the new one does not become live. Raises like `start`.
+        The old one stays in charge when the new one does not become live; when it has died meanwhile, `on_exit` tells
+        of it. Raises like `start`.
         """
         old = self._current
         if old is None:
@@ -195,8 +197,10 @@ class EnvoyProcess:
             self._current = self._draining.pop()
             self._live = True
             self._epoch -= 1
-        else:
-            self._drop_shared_memory()
+            return
+        self._drop_shared_memory()
+        if self._epoch and self._on_exit is not None:
+            self._on_exit(process.returncode or 0)
 
     async def _is_ready(self) -> bool:
         try:
@@ -218,6 +222,13 @@ class EnvoyProcess:
         returncode = await process.wait()
         if process in self._draining:
             self._draining.remove(process)
+            if returncode != 0 and not self._live and self._current is not None:
+                # Nobody hands over the sockets any more, and Envoy asks a dead predecessor for ever.
+                log.error(
+                    "envoy ended before its successor took over", extra={"pid": process.pid, "status": returncode}
+                )
+                with contextlib.suppress(ProcessLookupError):
+                    self._current.kill()
         elif process is self._current and self._live:
             self._current, self._live = None, False
             log.error("envoy ended", extra={"pid": process.pid, "status": returncode})
