@@ -34,6 +34,8 @@ from portico.tunnel.transport import StreamHandler
 log = logging.getLogger(__name__)
 
 NOWHERE: Final = "0.0.0.0", 0  # noqa: S104 - the originator of a channel whose visitor is named in the request
+OPEN_FAILED: Final = "open failed"
+"""OpenSSH's reason where it knows no such forward: it compares names letter by letter, and asyncssh sends small ones."""
 _FAILURE_SECONDS: Final = 5.0
 """How long a client's reason explains a visitor that got no answer."""
 _REASON_CHARACTERS: Final = 200
@@ -268,6 +270,8 @@ class SshSession:
         bind, forward = self.binds.get(name), self._forwards.get(name)
         if bind is None or forward is None:
             return
+        if reason == OPEN_FAILED:
+            reason += "; write the name after -R in small letters"
         words = "".join(sign for sign in reason if sign.isprintable())[:_REASON_CHARACTERS] or "no reason given"
         bind.failure = UPSTREAM_UNREACHABLE, f"The ssh client could not reach its upstream: {words}"
         bind.failed_at = time.monotonic()
