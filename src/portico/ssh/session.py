@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 NOWHERE: Final = "0.0.0.0", 0  # noqa: S104 - the originator of a channel whose visitor is named in the request
 OPEN_FAILED: Final = "open failed"
-"""OpenSSH's reason where it knows no such forward: it compares names letter by letter, and asyncssh sends small ones."""
+"""OpenSSH's reason where it knows no such forward: it compares names by letter, and asyncssh sends small ones."""
 _FAILURE_SECONDS: Final = 5.0
 """How long a client's reason explains a visitor that got no answer."""
 _REASON_CHARACTERS: Final = 200
