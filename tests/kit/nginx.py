@@ -45,8 +45,6 @@ def program() -> str | None:
 @contextlib.contextmanager
 def nginx(directory: Path, certificate: Path, key: Path) -> Iterator[Nginx]:
     """Run nginx with this key pair."""
-    binary = program()
-    assert binary is not None
     ports = Nginx(*free_ports(5))
     tls = f"ssl_certificate {certificate}; ssl_certificate_key {key};"
     servers = [
@@ -56,6 +54,27 @@ def nginx(directory: Path, certificate: Path, key: Path) -> Iterator[Nginx]:
         f"server {{ listen 127.0.0.1:{ports.proxied} proxy_protocol; location / {{ {SAW} }} }}",
         f"server {{ listen 127.0.0.1:{ports.proxied_tls} ssl http2 proxy_protocol; {tls} location / {{ {SAW} }} }}",
     ]
+    with _running(directory, servers):
+        yield ports
+
+
+@contextlib.contextmanager
+def mutual_nginx(directory: Path, certificate: Path, key: Path, authorities: Path) -> Iterator[int]:
+    """nginx that wants a client certificate of `authorities`, and says whose it got; yields its port."""
+    (port,) = free_ports(1)
+    tls = f"ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3;"
+    mutual = f"ssl_client_certificate {authorities}; ssl_verify_client on;"
+    saw = 'return 200 "$ssl_client_s_dn sni=$ssl_server_name $ssl_protocol $server_protocol\\n";'
+    with _running(
+        directory, [f"server {{ listen 127.0.0.1:{port} ssl http2; {tls} {mutual} location / {{ {saw} }} }}"]
+    ):
+        yield port
+
+
+@contextlib.contextmanager
+def _running(directory: Path, servers: list[str]) -> Iterator[None]:
+    binary = program()
+    assert binary is not None
     paths = [f"{kind}_temp_path {directory}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")]
     http = f"http {{ access_log off; default_type text/plain; {' '.join(paths)} {' '.join(servers)} }}"
     config = directory / "nginx.conf"
@@ -64,7 +83,7 @@ def nginx(directory: Path, certificate: Path, key: Path) -> Iterator[Nginx]:
     try:
         eventually(lambda: process.poll() is not None or (directory / "nginx.pid").read_text().strip())
         assert process.poll() is None, (directory / "nginx.log").read_text()
-        yield ports
+        yield
     finally:
         process.kill()
         process.wait()

@@ -1,6 +1,7 @@
 """Why a connection to an upstream or to the edge came to nothing: a word for programs and a sentence for people."""
 
 import errno
+import re
 import socket
 import ssl
 from enum import StrEnum
@@ -110,11 +111,19 @@ _CAUSES: Final = {
 }
 
 
+def openssl_name(error: ssl.SSLError) -> str:
+    """OpenSSL's name of what went wrong; Python knows not all of them, and then has its words in the text alone."""
+    if error.reason:
+        return str(error.reason)
+    words = re.fullmatch(r"(?:\[\w+\] )?([\w ]+?)(?: \(\S+\))?", str(error.args[-1]) if error.args else "")
+    return words[1].upper().replace(" ", "_") if words else ""
+
+
 def _tls_reason(error: ssl.SSLError) -> tuple[DialReason, str]:
     if isinstance(error, ssl.SSLCertVerificationError):
         reason, words = _VERIFICATION.get(error.verify_code, _UNTRUSTED)
         return reason, f"{words} ({error.verify_message})"
-    cause = error.reason or ""
+    cause = openssl_name(error)
     if cause == "SSLV3_ALERT_HANDSHAKE_FAILURE" and getattr(error, "after_server_hello", False):
         return _DEMANDED  # TLS 1.2 has no alert of its own for this (RFC 5246 section 7.4.6)
     other = f"the TLS handshake failed ({cause.lower().replace('_', ' ') or error})"

@@ -1,4 +1,4 @@
-"""`ssl` reads keys from files only: a file in memory where the system has such, else the shortest-lived one on disk."""
+"""`ssl` reads keys and revocation lists from files only: one in memory, else the shortest-lived one on disk."""
 
 import os
 import ssl
@@ -13,7 +13,7 @@ from portico.model.errors import CERTIFICATE_INVALID, PorticoError
 def load_key_pair(context: ssl.SSLContext, pair: KeyPair) -> None:
     """Give `context` a certificate and its key. Raises PorticoError(CERTIFICATE_INVALID)."""
     try:
-        with _file(f"{pair.certificate.strip()}\n{pair.key.strip()}\n".encode()) as path:
+        with pem_file(f"{pair.certificate.strip()}\n{pair.key.strip()}\n") as path:
             # The empty password keeps OpenSSL from asking on the terminal.
             context.load_cert_chain(path, password="")
     except (OSError, ValueError) as error:
@@ -24,8 +24,9 @@ def load_key_pair(context: ssl.SSLContext, pair: KeyPair) -> None:
 
 
 @contextmanager
-def _file(data: bytes) -> Iterator[str]:
-    """The path of a file that holds `data` while in here, and that no other user can read."""
+def pem_file(pem: str) -> Iterator[str]:
+    """The path of a file that holds `pem` while in here, and that no other user can read."""
+    data = pem.encode()
     if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
         handle = os.memfd_create("portico")
         try:

@@ -4,8 +4,9 @@ import ssl
 from datetime import UTC, datetime
 from typing import Final
 
+from portico.agent.dial_reason import openssl_name
 from portico.agent.settings import AgentTls
-from portico.agent.temporary_pem import load_key_pair
+from portico.agent.temporary_pem import load_key_pair, pem_file
 
 _PIECE: Final = 0x10000
 
@@ -18,6 +19,9 @@ _VERIFICATION: Final = {
     19: "its certificate is of an unknown CA",
     20: "its certificate is of an unknown CA",
     21: "its certificate is of an unknown CA",
+    3: "there is no revocation list of its certificate's CA",
+    12: "the revocation list of its certificate's CA has expired",
+    23: "its certificate is revoked",
     26: "its certificate is not one for clients (extended key usage)",
 }
 _REASONS: Final = {
@@ -49,7 +53,10 @@ def server_context(tls: AgentTls, protocols: tuple[str, ...] = ()) -> ssl.SSLCon
         context.set_alpn_protocols(list(protocols))
     if tls.client_authorities is not None:
         x509.read_authorities(tls.client_authorities, now=now, where="the visitors' CAs")
-        context.load_verify_locations(cadata=tls.client_authorities)
+        with pem_file(tls.client_authorities) as path:
+            context.load_verify_locations(cafile=path)
+        if "BEGIN X509 CRL" in tls.client_authorities:
+            context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 
@@ -58,7 +65,7 @@ def refusal(error: ssl.SSLError) -> str:
     """Why a visitor's handshake failed, in words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _VERIFICATION.get(error.verify_code, f"its certificate is refused: {error.verify_message}")
-    reason = error.reason or ""
+    reason = openssl_name(error)
     return _REASONS.get(reason) or reason.lower().replace("_", " ") or str(error)
 
 
