@@ -44,13 +44,15 @@ check: $(VENV)/.dev    ## Format, lint, types, import contracts, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m portico.cli.reference --check
+	$(BIN)/python -m tests.kit.rows --check
 
 format: $(VENV)/.dev   ## Put the code into its one format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(VENV)/.dev     ## Write docs/reference from the code
+docs: $(VENV)/.dev     ## Write docs/reference from the code, docs/acceptance.md from the tests
 	$(BIN)/python -m portico.cli.reference
+	$(BIN)/python -m tests.kit.rows
 
 bench: $(VENV)/.dev    ## Our own figures: requests, connections, bulk, memory, recovery
 	@./tests/kit/install-parts

@@ -14,6 +14,7 @@ from kit.curl import curl
 from kit.edge import RunningEdge
 from kit.key_pairs import KeyPairs
 from kit.polling import eventually
+from kit.rows import row
 from kit.service import http_service
 from kit.ssh import SshUser
 
@@ -56,6 +57,13 @@ def tls_service(pair: tuple[Path, Path]) -> Iterator[int]:
     listening.close()
 
 
+@row(
+    "1.3",
+    by_hand="""
+    ssh -p 2222 -R app.example.com:443:localhost:4433 v2@localhost tls
+    visit --cacert ca.pem https://app.example.com
+    """,
+)
 def test_row_1_3_tls_ends_at_the_upstream(user: SshUser, edge: RunningEdge, tmp_path: Path) -> None:
     pairs = KeyPairs(tmp_path, "upstream")
     with (

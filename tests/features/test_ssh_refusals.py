@@ -10,6 +10,7 @@ import pytest
 from kit.curl import curl
 from kit.edge import RunningEdge
 from kit.polling import eventually
+from kit.rows import row
 from kit.service import http_service
 from kit.ssh import SshUser
 
@@ -35,6 +36,7 @@ def refused(user: SshUser, *arguments: str) -> str:
     return errors
 
 
+@row("1.10", by_hand="ssh -p 2222 -R 443:localhost:8000 v2@localhost tls --terminate-at edge")
 def test_row_1_10_termination_at_the_edge(user: SshUser, service: int) -> None:
     said = refused(user, "-R", f"443:localhost:{service}", user.door, "tls", "--terminate-at", "edge")
     assert "SSH does not support termination at the edge (PORTICO_20012)." in said
@@ -42,6 +44,7 @@ def test_row_1_10_termination_at_the_edge(user: SshUser, service: int) -> None:
     assert "portico tls … --terminate-at edge" in said
 
 
+@row("1.17", by_hand="ssh -p 2222 -R 443:localhost:8000 v2@localhost tls --terminate-at agent")
 def test_row_1_17_termination_at_the_agent(user: SshUser, service: int) -> None:
     said = refused(
         user, "-R", f"443:localhost:{service}", user.door, "tls", "--terminate-at=agent", "--crt", "a", "--key", "b"
@@ -50,6 +53,7 @@ def test_row_1_17_termination_at_the_agent(user: SshUser, service: int) -> None:
     assert "portico tls … --terminate-at agent" in said
 
 
+@row("1.10", "1.17", by_hand="ssh -p 2222 -R 443:localhost:8000 v2@localhost tls --crt app.pem --key app.key")
 @pytest.mark.parametrize("flag", ["--crt", "--key"])
 def test_row_1_10_own_certificate(user: SshUser, service: int, flag: str) -> None:
     said = refused(user, "-R", f"443:localhost:{service}", user.door, "tls", flag, "app.pem")
@@ -57,6 +61,7 @@ def test_row_1_10_own_certificate(user: SshUser, service: int, flag: str) -> Non
     assert "(PORTICO_20012)" in said
 
 
+@row("2.6", "2.8", by_hand="ssh -p 2222 -R 443:localhost:8000 v2@localhost tls --mutual-tls-cas cas.pem")
 @pytest.mark.parametrize("protocol", ["tls", "http"])
 def test_row_2_6_mutual_tls(user: SshUser, service: int, protocol: str) -> None:
     said = refused(user, "-R", f"443:localhost:{service}", user.door, protocol, "--mutual-tls-cas", "cas.pem")

@@ -20,6 +20,7 @@ from kit.curl import curl
 from kit.edge import RunningEdge, running_edge
 from kit.polling import eventually
 from kit.recorder import recording_upstream
+from kit.rows import row
 from kit.tls_edge import DOMAIN, TlsEdge
 from portico.model.endpoint import KeyPair
 
@@ -191,6 +192,14 @@ def assert_blind(tls: TlsEdge, tape: Tape, heard: bytes) -> None:
     assert MARKER not in tls.edge.log.read_text()
 
 
+@row(
+    "1.25",
+    by_hand="""
+    portico tls 4433 --domain app.example.com
+    visit --cacert ca.pem https://app.example.com
+    openssl s_client -connect 127.0.0.1:8443 -servername app.example.com -showcerts
+    """,
+)
 def test_row_1_25_ended_at_the_upstream(session: tuple[TlsEdge, Tape]) -> None:
     tls, spoken = session
     before = sockets(tls)

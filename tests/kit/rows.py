@@ -1,4 +1,6 @@
-"""The acceptance table: `@row` ties a test to the row that it shows, and `docs/acceptance.md` is written from the ties.
+"""The acceptance table: which test shows which row. `docs/acceptance.md` is written from it.
+
+`@row` ties a test to its rows and tells what to type to see the same; a name such as `test_row_1_8_…` ties it, too.
 
 `python -m tests.kit.rows [--check]` writes the page, or with `--check` tells whether it is what the tests say. Tests
 are read as text, so that the page needs no SDK, no Envoy and no build.
@@ -82,27 +84,50 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
 }
 ROWS: Final = {number: what for group in GROUPS.values() for number, what in group.items()}
 
-_INTRODUCTION: Final = """\
+FILES: Final = """\
+openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=owner -keyout ca.key -out ca.pem
+openssl req -newkey rsa:2048 -nodes -subj /CN=app -addext subjectAltName=DNS:app.example.com -keyout app.key -out csr
+openssl x509 -req -in csr -CA ca.pem -CAkey ca.key -CAcreateserial -copy_extensions copy -out app.pem
+openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=visitors -keyout cas.key -out cas.pem
+openssl req -newkey rsa:2048 -nodes -subj /CN=ann -keyout client-key.pem -out csr
+openssl x509 -req -in csr -CA cas.pem -CAkey cas.key -CAcreateserial -out client-cert.pem
+"""
+"""Makes what the commands on the page name; a test runs it."""
+
+_INTRODUCTION: Final = f"""\
 <!-- Written by `make docs` from the tests. Do not edit. -->
 
 # Acceptance
 
 What Portico promises of TLS, row by row: what runs, the tests that show it, and what to type to see it with your own
 eyes. `make test` runs the tests below `tests/rows`, `tests/features` and `tests/unit`, `make test-sdks` those below
-`tests/sdks`; `pytest -k row_1_8` runs one row.
+`tests/sdks`; `pytest -k row_1_8_` runs one row.
 
-To try a row by hand, start an edge and a small service, and tell the agent, the SDKs and curl of them:
+## To try a row by hand
+
+A certificate for app.example.com, an authority of visitors' certificates, and a visitor's certificate:
 
 ```sh
-portico edge --domain example.net --data-dir edge --https-addr 127.0.0.1:443 &
-python -m http.server 80 --bind 127.0.0.1 &
-export PORTICO_CONNECT_URL=localhost:443 PORTICO_CONNECT_CAS=edge/ca.pem PORTICO_AUTHTOKEN=$(cat edge/authtoken)
-export NGROK_AUTHTOKEN=$PORTICO_AUTHTOKEN
-visit() { curl --connect-to ::127.0.0.1:443 "$@"; }
+{FILES}```
+
+An edge, a service without TLS, and one that ends TLS itself:
+
+```sh
+portico edge --domain example.net --data-dir edge --https-addr 127.0.0.1:8443 --http-addr 127.0.0.1:8080 &
+mkdir site && echo hello > site/index.html && python -m http.server 8000 --bind 127.0.0.1 --directory site &
+openssl s_server -accept 127.0.0.1:4433 -cert app.pem -key app.key -www -quiet &
 ```
 
-Below, `app.pem` and `app.key` are a certificate and key for app.example.com that `ca.pem` signed; `cas.pem` holds the
-authorities of visitors' certificates, and `client-cert.pem` with `client-key.pem` is such a visitor's.
+Where agents, SDKs and curl find them; `URL` below is what the agent prints:
+
+```sh
+export PORTICO_CONNECT_URL=localhost:8443 PORTICO_CONNECT_CAS=$PWD/edge/ca.pem
+export PORTICO_AUTHTOKEN=$(cat edge/authtoken) NGROK_AUTHTOKEN=$(cat edge/authtoken)
+export UPSTREAM=localhost:8000 DOMAIN=app.example.com CRT=$PWD/app.pem KEY=$PWD/app.key CAS=$PWD/cas.pem
+visit() {{ curl --connect-to ::127.0.0.1:8443 "$@"; }}
+```
+
+The programs of the SDKs are below `tests/sdks`; Node.js needs `npm ci` there first.
 """
 
 
@@ -116,54 +141,49 @@ def row(*numbers: str, by_hand: str) -> pytest.MarkDecorator:
 
 @dataclass(frozen=True)
 class Shown:
-    """A test with its ties."""
+    """A test that shows rows."""
 
     file: str
     """Path below the repository's root."""
     name: str
     numbers: tuple[str, ...]
     by_hand: str
+    """Empty where another test of the row tells it."""
 
 
-def tests_with_rows(root: Path = ROOT) -> list[Shown]:
-    """All tests that `@row` ties to rows, in the order of files and lines."""
+def shown() -> list[Shown]:
+    """All tests that show rows, by `@row` or by their name (`test_row_1_8_…`), in the order of files and lines."""
     return [
-        Shown(path.relative_to(root).as_posix(), function.name, numbers, by_hand)
-        for path in sorted((root / "tests").rglob("test_*.py"))
-        for function, numbers, by_hand in _ties(path)
+        test
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        if "row" in (text := path.read_text("utf-8"))
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+        if (test := _shown(path, node)).numbers
     ]
 
 
-def named_like_rows(root: Path = ROOT) -> Iterator[tuple[str, str, str]]:
-    """File, name and row number of each test whose name begins with a row."""
-    for path in sorted((root / "tests").rglob("test_*.py")):
-        for name, major, minor in re.findall(r"def (test_row_(\d)_(\d+)\w*)", path.read_text("utf-8")):
-            yield path.relative_to(root).as_posix(), name, f"{major}.{minor}"
-
-
-def _ties(path: Path) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, tuple[str, ...], str]]:
-    text = path.read_text("utf-8")
-    if "@row(" not in text:
-        return
-    for node in ast.walk(ast.parse(text)):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        for call in node.decorator_list:
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "row":
-                numbers = tuple(ast.literal_eval(argument) for argument in call.args)
-                yield node, numbers, ast.literal_eval(call.keywords[0].value)
+def _shown(path: Path, function: ast.FunctionDef | ast.AsyncFunctionDef) -> Shown:
+    named = re.match(r"test_row_(\d+)_(\d+)(?:_|$)", function.name)
+    numbers = [".".join(named.groups())] if named else []
+    by_hand = ""
+    for call in function.decorator_list:
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "row":
+            numbers += [ast.literal_eval(argument) for argument in call.args]
+            by_hand = ast.literal_eval(call.keywords[0].value)
+    return Shown(path.relative_to(ROOT).as_posix(), function.name, tuple(dict.fromkeys(numbers)), by_hand)
 
 
 def page() -> str:
     """The whole page."""
-    shown = tests_with_rows()
-    return "\n".join([_INTRODUCTION, *(line for title in GROUPS for line in _table(title, shown))])
+    tests = shown()
+    return "\n".join([_INTRODUCTION, *(line for title in GROUPS for line in _table(title, tests))])
 
 
-def _table(title: str, shown: list[Shown]) -> Iterator[str]:
+def _table(title: str, all_tests: list[Shown]) -> Iterator[str]:
     yield from (f"## {title}", "", "| Row | What runs | Shown by | By hand |", "|---|---|---|---|")
     for number, what in GROUPS[title].items():
-        tests = [test for test in shown if number in test.numbers]
+        tests = [test for test in all_tests if number in test.numbers]
         links = "<br>".join(f"[`{test.name}`](../{test.file})" for test in tests)
         commands = dict.fromkeys(line for test in tests for line in test.by_hand.strip().splitlines())
         by_hand = "<br>".join(f"`{line.strip()}`" for line in commands).replace("|", "\\|")

@@ -2,6 +2,7 @@
 
 import contextlib
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,14 @@ from kit.curl import Answer, curl
 from kit.edge import RunningEdge, running_edge
 from kit.key_pairs import KeyPairs
 from kit.recorder import Recorder, recording_upstream
+from kit.sdk_builds import SOURCES
 from kit.service import http_service
 
 NAME = "app.example.com"
 EDGE_DOMAIN = "edge.example.net"
+PYTHON = (sys.executable, str(SOURCES / "python" / "snippets.py"))
+"""The program of the Python SDKs' snippets."""
+CONFIG = Path(__file__).parents[1] / "rows" / "config"
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,13 @@ class Application:
     def for_random_names(self) -> dict[str, str]:
         """Variables that give a snippet `wildcard` instead of the certificate of app.example.com."""
         return dict(zip(("CRT", "KEY"), map(str, self.wildcard), strict=True))
+
+    def config(self, file: str, upstream: int) -> str:
+        """A file of `tests/rows/config`, with this upstream's port and these files' paths put in."""
+        text = (CONFIG / file).read_text("utf-8").replace("8000", str(upstream)).replace("4433", str(upstream))
+        for name, path in (("app.pem", self.crt), ("app.key", self.key), ("cas.pem", self.cas)):
+            text = text.replace(name, str(path))
+        return text
 
     def shown(self, pair: tuple[Path, Path] | None = None) -> tuple[str, ...]:
         """curl's flags for a visitor's certificate."""

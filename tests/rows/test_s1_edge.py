@@ -1,7 +1,6 @@
 """Rows 1.8 to 1.14 and 1.18 to 1.23: TLS ends at the edge. (The other SDKs: `tests/sdks`.)"""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,10 @@ from kit.curl import curl
 from kit.edge import RunningEdge
 from kit.rows import row
 from kit.rows_config import started
-from kit.rows_fixtures import EDGE_DOMAIN, NAME, Application, assert_ends_under, assert_served, snippet
-from kit.sdk_builds import SOURCES
-
-PYTHON = (sys.executable, str(SOURCES / "python" / "snippets.py"))
+from kit.rows_fixtures import EDGE_DOMAIN, NAME, PYTHON, Application, assert_ends_under, assert_served, snippet
 
 
-@row("1.8", by_hand="portico tls 80 --terminate-at edge\nvisit --cacert edge/ca.pem URL")
+@row("1.8", by_hand="portico tls 8000 --terminate-at edge\nvisit --cacert edge/ca.pem URL")
 def test_row_1_8_command_line(rows_edge: RunningEdge, app: Application) -> None:
     with running_agent(rows_edge, "tls", str(app.plain), "--terminate-at", "edge") as agent:
         url = agent.url()
@@ -25,39 +21,10 @@ def test_row_1_8_command_line(rows_edge: RunningEdge, app: Application) -> None:
         assert_served(curl(url, rows_edge.ca))
 
 
-VERSION_2 = """
-version: 2
-tunnels:
-  example:
-    proto: tls
-    addr: {plain}
-    terminate_at: edge
-"""
-
-
-@row("1.9", by_hand="portico start example --config portico.yml")
-def test_row_1_9_configuration(rows_edge: RunningEdge, app: Application, tmp_path: Path) -> None:
-    with started(rows_edge, tmp_path, VERSION_2.format(plain=app.plain)) as agent:
-        assert_served(curl(agent.url(), rows_edge.ca))
-
-
-POLICY = """
-version: 3
-endpoints:
-  - name: example
-    url: tls://
-    upstream:
-      url: {plain}
-    traffic_policy:
-      on_tcp_connect:
-        - actions:
-            - type: terminate-tls
-"""
-
-
-@row("1.9", by_hand="portico start example --config portico.yml")
-def test_row_1_9_traffic_policy(rows_edge: RunningEdge, app: Application, tmp_path: Path) -> None:
-    with started(rows_edge, tmp_path, POLICY.format(plain=app.plain)) as agent:
+@row("1.9", by_hand="portico start example --config tests/rows/config/edge.yml")
+@pytest.mark.parametrize("file", ["edge.yml", "edge-v3.yml"])
+def test_row_1_9_configuration(rows_edge: RunningEdge, app: Application, tmp_path: Path, file: str) -> None:
+    with started(rows_edge, tmp_path, app.config(file, app.plain)) as agent:
         assert_served(curl(agent.url(), rows_edge.ca))
 
 
@@ -71,7 +38,7 @@ def test_row_1_13_python(rows_edge: RunningEdge, app: Application, sdk: str) -> 
 @row(
     "1.18",
     by_hand="""
-    portico tls 80 --domain app.example.com --terminate-at edge --crt app.pem --key app.key
+    portico tls 8000 --domain app.example.com --terminate-at edge --crt app.pem --key app.key
     visit --cacert ca.pem https://app.example.com
     """,
 )
@@ -81,27 +48,13 @@ def test_row_1_18_command_line(rows_edge: RunningEdge, app: Application) -> None
         assert_ends_under(agent.url(), app.ca, rows_edge.ca)
 
 
-OWN_VERSION_2 = """
-version: 2
-tunnels:
-  example:
-    proto: tls
-    terminate_at: edge
-    domain: app.example.com
-    addr: {plain}
-    crt: {crt}
-    key: {key}
-"""
-
-
-@row("1.19", by_hand="portico start example --config portico.yml")
+@row("1.19", by_hand="portico start example --config tests/rows/config/own-certificate.yml")
 def test_row_1_19_configuration(rows_edge: RunningEdge, app: Application, tmp_path: Path) -> None:
-    text = OWN_VERSION_2.format(plain=app.plain, crt=app.crt, key=app.key)
-    with started(rows_edge, tmp_path, text) as agent:
+    with started(rows_edge, tmp_path, app.config("own-certificate.yml", app.plain)) as agent:
         assert_ends_under(agent.url(), app.ca, rows_edge.ca)
 
 
-@row("1.19", by_hand="portico start example --config portico.yml")
+@row("1.19", by_hand="portico start example --config tests/rows/config/own-certificate.yml")
 def test_row_1_19_traffic_policy(rows_edge: RunningEdge, app: Application, tmp_path: Path) -> None:
     pair = {"server_certificate": app.crt.read_text(), "server_private_key": app.key.read_text()}
     policy = {"on_tcp_connect": [{"actions": [{"type": "terminate-tls", "config": pair}]}]}

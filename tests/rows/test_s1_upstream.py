@@ -1,6 +1,5 @@
 """Rows 1.1 to 1.7: TLS passes through the edge and ends at the upstream. (The other SDKs: `tests/sdks`.)"""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,14 +8,13 @@ from kit.cli import running_agent
 from kit.edge import RunningEdge
 from kit.rows import row
 from kit.rows_config import started
-from kit.rows_fixtures import NAME, Application, assert_ends_under, snippet
-from kit.sdk_builds import SOURCES
+from kit.rows_fixtures import NAME, PYTHON, Application, assert_ends_under, snippet
 
 
 @row(
     "1.1",
     by_hand="""
-    portico tls 443 --terminate-at upstream --domain app.example.com
+    portico tls 4433 --terminate-at upstream --domain app.example.com
     visit --cacert ca.pem https://app.example.com
     """,
 )
@@ -28,35 +26,15 @@ def test_row_1_1_command_line(rows_edge: RunningEdge, app: Application, place: t
         assert_ends_under(url, app.ca, rows_edge.ca)
 
 
-VERSION_2 = """
-version: 2
-tunnels:
-  example:
-    proto: tls
-    domain: app.example.com
-    addr: {tls}
-    terminate_at: upstream
-"""
-VERSION_3 = """
-version: 3
-endpoints:
-  - name: example
-    url: tls://app.example.com
-    upstream:
-      url: {tls}
-"""
-
-
-@row("1.2", by_hand="portico start example --config portico.yml")
-@pytest.mark.parametrize("text", [VERSION_2, VERSION_3], ids=["tunnels", "endpoints"])
-def test_row_1_2_configuration(rows_edge: RunningEdge, app: Application, tmp_path: Path, text: str) -> None:
-    with started(rows_edge, tmp_path, text.format(tls=app.tls)) as agent:
+@row("1.2", by_hand="portico start example --config tests/rows/config/upstream.yml")
+@pytest.mark.parametrize("file", ["upstream.yml", "upstream-v3.yml"])
+def test_row_1_2_configuration(rows_edge: RunningEdge, app: Application, tmp_path: Path, file: str) -> None:
+    with started(rows_edge, tmp_path, app.config(file, app.tls)) as agent:
         assert_ends_under(agent.url(), app.ca, rows_edge.ca)
 
 
-@row("1.6", by_hand="python tests/sdks/python/snippets.py ngrok upstream")
+@row("1.6", by_hand="UPSTREAM=localhost:4433 python tests/sdks/python/snippets.py ngrok upstream")
 @pytest.mark.parametrize("sdk", ["ngrok", "portico"])
 def test_row_1_6_python(rows_edge: RunningEdge, app: Application, sdk: str) -> None:
-    program = str(SOURCES / "python" / "snippets.py")
-    with snippet(rows_edge, app, app.tls, sys.executable, program, sdk, "upstream") as url:
+    with snippet(rows_edge, app, app.tls, *PYTHON, sdk, "upstream") as url:
         assert_ends_under(url, app.ca, rows_edge.ca)

@@ -2,11 +2,9 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,8 +16,7 @@ from kit.edge import RunningEdge
 from kit.openssl import s_client
 from kit.rows import row
 from kit.rows_config import refused, started
-from kit.rows_fixtures import NAME, Application, assert_demands_certificate, snippet
-from kit.sdk_builds import SOURCES
+from kit.rows_fixtures import NAME, PYTHON, Application, assert_demands_certificate, snippet
 from portico.model.endpoint import KeyPair
 
 PLACES = ["edge", "agent"]
@@ -41,7 +38,7 @@ def demanding(edge: RunningEdge, app: Application, place: str, cas: Path | None 
 @row(
     "2.1",
     by_hand="""
-    portico tls 80 --url app.example.com --terminate-at edge --mutual-tls-cas cas.pem
+    portico tls 8000 --url app.example.com --terminate-at edge --mutual-tls-cas cas.pem
     visit --cacert edge/ca.pem --cert client-cert.pem --key client-key.pem https://app.example.com
     """,
 )
@@ -50,25 +47,13 @@ def test_row_2_1_command_line(rows_edge: RunningEdge, app: Application) -> None:
         assert_demands_certificate(url, ca, app)
 
 
-AT_EDGE = """
-version: 2
-tunnels:
-  example:
-    proto: "tls"
-    addr: {upstream}
-    domain: "app.example.com"
-    terminate_at: "edge"
-    mutual_tls_cas: "{cas}"
-"""
-
-
-@row("2.2", by_hand="portico start example --config portico.yml")
+@row("2.2", by_hand="portico start example --config tests/rows/config/mutual-tls-edge.yml")
 def test_row_2_2_configuration(rows_edge: RunningEdge, app: Application, tmp_path: Path) -> None:
-    with started(rows_edge, tmp_path, AT_EDGE.format(upstream=app.recorder.port, cas=app.cas)) as agent:
+    with started(rows_edge, tmp_path, app.config("mutual-tls-edge.yml", app.recorder.port)) as agent:
         assert_demands_certificate(agent.url(), rows_edge.ca, app)
 
 
-@row("2.2", by_hand="portico start example --config portico.yml")
+@row("2.2", by_hand="portico start example --config tests/rows/config/mutual-tls-edge.yml")
 def test_row_2_2_traffic_policy(rows_edge: RunningEdge, app: Application, tmp_path: Path) -> None:
     config = {"mutual_tls_certificate_authorities": [app.cas.read_text()]}
     endpoint = {
@@ -84,15 +69,14 @@ def test_row_2_2_traffic_policy(rows_edge: RunningEdge, app: Application, tmp_pa
 @row("2.5", by_hand="python tests/sdks/python/snippets.py ngrok mutual-tls")
 @pytest.mark.parametrize("sdk", ["ngrok", "portico"])
 def test_row_2_5_python(rows_edge: RunningEdge, app: Application, sdk: str) -> None:
-    program = str(SOURCES / "python" / "snippets.py")
-    with snippet(rows_edge, app, app.recorder.port, sys.executable, program, sdk, "mutual-tls") as url:
+    with snippet(rows_edge, app, app.recorder.port, *PYTHON, sdk, "mutual-tls") as url:
         assert_demands_certificate(url, app.ca, app)
 
 
 @row(
     "2.7",
     by_hand="""
-    portico tls 80 --url app.example.com --terminate-at agent --crt app.pem --key app.key --mutual-tls-cas cas.pem
+    portico tls 8000 --url app.example.com --terminate-at agent --crt app.pem --key app.key --mutual-tls-cas cas.pem
     visit --cacert ca.pem --cert client-cert.pem --key client-key.pem https://app.example.com
     """,
 )
@@ -101,61 +85,24 @@ def test_row_2_7_command_line(rows_edge: RunningEdge, app: Application) -> None:
         assert_demands_certificate(url, ca, app)
 
 
-AT_AGENT = """
-version: 2
-tunnels:
-  example:
-    proto: "tls"
-    addr: {upstream}
-    domain: "app.example.com"
-    terminate_at: "agent"
-    mutual_tls_cas: "{cas}"
-    crt: "{crt}"
-    key: "{key}"
-"""
-AT_AGENT_3 = """
-version: 3
-endpoints:
-  - name: example
-    url: tls://app.example.com
-    upstream:
-      url: {upstream}
-    agent_tls_termination:
-      server_certificate: {crt}
-      server_private_key: {key}
-      mutual_tls_certificate_authorities: [{cas}]
-"""
-
-
-@row("2.8", by_hand="portico start example --config portico.yml")
-@pytest.mark.parametrize("text", [AT_AGENT, AT_AGENT_3], ids=["tunnels", "endpoints"])
-def test_row_2_8_configuration(rows_edge: RunningEdge, app: Application, tmp_path: Path, text: str) -> None:
-    said = text.format(upstream=app.recorder.port, cas=app.cas, crt=app.crt, key=app.key)
-    with started(rows_edge, tmp_path, said) as agent:
+@row("2.8", by_hand="portico start example --config tests/rows/config/mutual-tls-agent.yml")
+@pytest.mark.parametrize("file", ["mutual-tls-agent.yml", "mutual-tls-agent-v3.yml"])
+def test_row_2_8_configuration(rows_edge: RunningEdge, app: Application, tmp_path: Path, file: str) -> None:
+    with started(rows_edge, tmp_path, app.config(file, app.recorder.port)) as agent:
         assert_demands_certificate(agent.url(), app.ca, app)
 
 
-def forward(edge: RunningEdge, app: Application, **options: Any) -> Any:
-    """A tls endpoint of Portico's own SDK."""
-    session = {"authtoken": edge.authtoken, "connect_url": edge.connect_url, "connect_cas": str(edge.ca)}
-    return portico.forward(app.recorder.port, proto="tls", domain=NAME, **session, **options)
-
-
-@row("2.8", by_hand="python -c 'import portico; help(portico.forward)'")
+@row("2.8", by_hand="python tests/sdks/python/snippets.py portico mutual-tls-agent")
 def test_row_2_8_portico_s_own_sdk(rows_edge: RunningEdge, app: Application) -> None:
-    pem = {"crt": app.crt.read_text(), "key": app.key.read_text(), "mutual_tls_cas": app.cas.read_text()}
-    listener = forward(rows_edge, app, terminate_at="agent", **pem)
-    try:
-        assert_demands_certificate(listener.url(), app.ca, app)
-    finally:
-        listener.close()
+    with snippet(rows_edge, app, app.recorder.port, *PYTHON, "portico", "mutual-tls-agent") as url:
+        assert_demands_certificate(url, app.ca, app)
 
 
 @row(
     "2.9",
     by_hand="""
     cat one-ca.pem another-ca.pem > cas.pem
-    portico tls 80 --url app.example.com --terminate-at edge --mutual-tls-cas cas.pem
+    portico tls 8000 --url app.example.com --terminate-at edge --mutual-tls-cas cas.pem
     """,
 )
 @pytest.mark.parametrize("place", PLACES)
@@ -171,7 +118,7 @@ def test_row_2_9_any_of_several_authorities(
         assert curl(url, ca, *app.shown(app.stranger)).status == 0
 
 
-@row("2.9", by_hand="portico tls 80 --url app.example.com --terminate-at edge --mutual-tls-cas eleven-cas.pem")
+@row("2.9", by_hand="portico tls 8000 --url app.example.com --terminate-at edge --mutual-tls-cas eleven-cas.pem")
 def test_row_2_9_eleven_are_too_many_at_the_edge(rows_edge: RunningEdge, app: Application, tmp_path: Path) -> None:
     cas = tmp_path / "cas.pem"
     cas.write_text("".join(VisitorAuthority(f"CA {number}").pem for number in range(11)))
@@ -183,7 +130,7 @@ def test_row_2_9_eleven_are_too_many_at_the_edge(rows_edge: RunningEdge, app: Ap
     "2.10",
     by_hand="""
     openssl x509 -in client-cert.pem -noout -ext basicConstraints
-    portico tls 80 --url app.example.com --terminate-at edge --mutual-tls-cas client-cert.pem
+    portico tls 8000 --url app.example.com --terminate-at edge --mutual-tls-cas client-cert.pem
     """,
 )
 @pytest.mark.parametrize("place", PLACES)
@@ -218,8 +165,8 @@ def unfit(app: Application, name: str) -> KeyPair | None:
 @row(
     "2.11",
     by_hand="""
-    openssl s_client -connect 127.0.0.1:443 -servername app.example.com -tls1_2
-    openssl s_client -connect 127.0.0.1:443 -servername app.example.com -cert expired.pem -key expired.key
+    openssl s_client -connect 127.0.0.1:8443 -servername app.example.com -tls1_2
+    openssl s_client -connect 127.0.0.1:8443 -servername app.example.com -cert expired.pem -key expired.key
     """,
 )
 @pytest.mark.parametrize("place", PLACES)
@@ -241,8 +188,8 @@ def test_row_2_11_the_alert_that_fits(rows_edge: RunningEdge, app: Application, 
 @row(
     "2.12",
     by_hand="""
-    portico tls 443 --url app.example.com --mutual-tls-cas cas.pem
-    portico tls 443 --url app.example.com --terminate-at upstream --mutual-tls-cas cas.pem
+    portico tls 4433 --url app.example.com --mutual-tls-cas cas.pem
+    portico tls 4433 --url app.example.com --terminate-at upstream --mutual-tls-cas cas.pem
     portico tcp 22 --mutual-tls-cas cas.pem
     """,
 )
@@ -262,17 +209,23 @@ def test_row_2_12_where_there_is_no_tls(rows_edge: RunningEdge, app: Application
         assert "--mutual-tls-cas is a flag of http and tls endpoints, not of tcp" in refused(agent, status=2)
 
 
-@row("2.12", by_hand="portico start example --config portico.yml")
+@row("2.12", by_hand="portico start example --config tests/rows/config/mutual-tls-upstream.yml")
 def test_row_2_12_configuration(rows_edge: RunningEdge, app: Application, tmp_path: Path) -> None:
-    text = AT_EDGE.replace('"edge"', '"upstream"').format(upstream=app.tls, cas=app.cas)
-    with started(rows_edge, tmp_path, text) as agent:
+    with started(rows_edge, tmp_path, app.config("mutual-tls-upstream.yml", app.tls)) as agent:
         assert "TLS is not terminated" in refused(agent, status=2)
 
 
-@row("2.12", by_hand="python -c 'import portico; help(portico.forward)'")
-def test_row_2_12_portico_s_own_sdk(rows_edge: RunningEdge, app: Application) -> None:
+@row("2.12", by_hand="portico start example --config tests/rows/config/mutual-tls-upstream.yml")
+def test_row_2_12_portico_s_own_sdk(app: Application) -> None:
     with pytest.raises(portico.PorticoError, match="TLS is not terminated"):
-        forward(rows_edge, app, mutual_tls_cas=app.cas.read_text())
+        portico.forward(
+            app.tls,
+            proto="tls",
+            domain=NAME,
+            mutual_tls_cas=app.cas.read_text(),
+            authtoken="none",
+            connect_url="localhost:1",  # all is refused before anything is dialled
+        )
 
 
 @row(

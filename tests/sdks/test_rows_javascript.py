@@ -16,19 +16,19 @@ def program() -> tuple[str, str]:
     return "node", str(sdk_builds.javascript() / "snippets.cjs")
 
 
-@row("1.5", by_hand="UPSTREAM=localhost:443 DOMAIN=app.example.com node snippets.cjs upstream")
+@row("1.5", by_hand="UPSTREAM=localhost:4433 node tests/sdks/javascript/snippets.cjs upstream")
 def test_row_1_5_at_the_upstream(rows_edge: RunningEdge, app: Application, program: tuple[str, str]) -> None:
     with snippet(rows_edge, app, app.tls, *program, "upstream") as url:
         assert_ends_under(url, app.ca, rows_edge.ca)
 
 
-@row("1.12", by_hand="UPSTREAM=localhost:80 node snippets.cjs edge")
+@row("1.12", by_hand="node tests/sdks/javascript/snippets.cjs edge")
 def test_row_1_12_at_the_edge(rows_edge: RunningEdge, app: Application, program: tuple[str, str]) -> None:
     with snippet(rows_edge, app, app.plain, *program, "edge") as url:
         assert_served(curl(url, rows_edge.ca))
 
 
-@row("1.21", by_hand="UPSTREAM=localhost:80 CRT=app.pem KEY=app.key node snippets.cjs own-certificate")
+@row("1.21", by_hand="node tests/sdks/javascript/snippets.cjs own-certificate")
 def test_row_1_21_own_certificate(rows_edge: RunningEdge, app: Application, program: tuple[str, str]) -> None:
     # This snippet names no domain: a certificate for all names below the edge's covers the one it gets.
     with snippet(rows_edge, app, app.plain, *program, "own-certificate", **app.for_random_names) as url:
@@ -37,7 +37,7 @@ def test_row_1_21_own_certificate(rows_edge: RunningEdge, app: Application, prog
 
 @row(
     "2.4",
-    by_hand="UPSTREAM=localhost:80 DOMAIN=app.example.com CRT=app.pem KEY=app.key CAS=cas.pem node snippets.cjs mutual-tls",
+    by_hand="node tests/sdks/javascript/snippets.cjs mutual-tls",
 )
 def test_row_2_4_mutual_tls(rows_edge: RunningEdge, app: Application, program: tuple[str, str]) -> None:
     with snippet(rows_edge, app, app.recorder.port, *program, "mutual-tls") as url:

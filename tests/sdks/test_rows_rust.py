@@ -16,13 +16,16 @@ def program() -> str:
     return str(sdk_builds.rust() / "snippets")
 
 
-@row("1.7", by_hand="UPSTREAM=localhost:443 DOMAIN=app.example.com cargo run --bin snippets upstream")
+@row(
+    "1.7",
+    by_hand="UPSTREAM=localhost:4433 cargo run --manifest-path tests/sdks/rust/Cargo.toml --bin snippets upstream",
+)
 def test_row_1_7_at_the_upstream(rows_edge: RunningEdge, app: Application, program: str) -> None:
     with snippet(rows_edge, app, app.tls, program, "upstream") as url:
         assert_ends_under(url, app.ca, rows_edge.ca)
 
 
-@row("1.14", by_hand="UPSTREAM=localhost:80 cargo run --bin snippets edge")
+@row("1.14", by_hand="cargo run --manifest-path tests/sdks/rust/Cargo.toml --bin snippets edge")
 def test_row_1_14_at_the_edge(rows_edge: RunningEdge, app: Application, program: str) -> None:
     with snippet(rows_edge, app, app.plain, program, "edge") as url:
         assert_served(curl(url, rows_edge.ca))
@@ -30,7 +33,7 @@ def test_row_1_14_at_the_edge(rows_edge: RunningEdge, app: Application, program:
 
 @row(
     "1.23",
-    by_hand="UPSTREAM=localhost:80 DOMAIN=app.example.com CRT=app.pem KEY=app.key cargo run --bin snippets own-certificate",
+    by_hand="cargo run --manifest-path tests/sdks/rust/Cargo.toml --bin snippets own-certificate",
 )
 def test_row_1_23_own_certificate(rows_edge: RunningEdge, app: Application, program: str) -> None:
     with snippet(rows_edge, app, app.plain, program, "own-certificate") as url:
@@ -39,8 +42,7 @@ def test_row_1_23_own_certificate(rows_edge: RunningEdge, app: Application, prog
 
 @row(
     "2.6",
-    by_hand="UPSTREAM=localhost:80 DOMAIN=app.example.com CRT=app.pem KEY=app.key CAS=cas.pem "
-    "cargo run --bin snippets mutual-tls",
+    by_hand="cargo run --manifest-path tests/sdks/rust/Cargo.toml --bin snippets mutual-tls",
 )
 def test_row_2_6_mutual_tls(rows_edge: RunningEdge, app: Application, program: str) -> None:
     with snippet(rows_edge, app, app.recorder.port, program, "mutual-tls") as url:
