@@ -9,6 +9,7 @@ from benchmarks import (
     recovery,
     sessions,
     starting,
+    tls_handshakes,
 )
 from benchmarks.figure import Benchmark
 
@@ -20,6 +21,11 @@ TRAFFIC: tuple[Benchmark, ...] = (
     starting.BENCHMARK,
 )
 """They share one edge and its agents."""
-ALONE: tuple[Benchmark, ...] = (recovery.BENCHMARK, endpoints.BENCHMARK, sessions.BENCHMARK)
+ALONE: tuple[Benchmark, ...] = (
+    recovery.BENCHMARK,
+    tls_handshakes.BENCHMARK,
+    endpoints.BENCHMARK,
+    sessions.BENCHMARK,
+)
 """Each starts an edge for itself."""
 SUITE = (*TRAFFIC, *ALONE)
