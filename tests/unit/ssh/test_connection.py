@@ -160,3 +160,16 @@ async def test_control_c_in_a_terminal(door: Door) -> None:
         assert (await process.stdout.readline()).endswith("\r\n")
         process.stdin.write("x\x03")
         assert (await process.wait()).exit_status == 0
+
+
+async def test_visitors_are_limited(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "VISITORS", 0)
+    door.control.options = {"http": 1}
+    async with door.connect() as connection:
+        await forwarded(connection)
+        bind = await door.control.wait_for(link.SshForward)
+        reader, writer = await asyncio.open_unix_connection(bind.address)
+        writer.write(b"GET / HTTP/1.1\r\nhost: a.test\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
+        writer.close()
+    assert (await door.control.figures())["streams_refused_total"] == 1
