@@ -15,6 +15,7 @@ from portico.api.app import api_app
 from portico.api.ports import LiveEndpoint, LiveSession
 from portico.edge.naming import Naming
 from portico.model.acl import Acl
+from portico.model.acme import AutomaticState
 from portico.model.endpoint import Scheme
 from portico.model.errors import AGENT_REFUSED, PorticoError
 from portico.store.first_start import API_KEY_FILE, AUTHTOKEN_FILE, first_start
@@ -31,6 +32,7 @@ class RememberingNode:
     live_sessions: list[LiveSession] = field(default_factory=list)
     live_endpoints: list[LiveEndpoint] = field(default_factory=list)
     online: dict[str, set[str]] = field(default_factory=dict)
+    automatic: dict[str, AutomaticState] = field(default_factory=dict)
     refusal: str = ""
     told: list[tuple[object, ...]] = field(default_factory=list)
 
@@ -53,6 +55,9 @@ class RememberingNode:
 
     def domain_name(self, host: str) -> str:
         return self.naming.named(Scheme.HTTPS, host).host
+
+    def automatic_certificate(self, host: str) -> AutomaticState | None:
+        return self.automatic.get(host)
 
     async def command(self, session_id: str, command: str) -> None:
         if self.refusal:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from portico.model.acl import Acl
+from portico.model.acme import AutomaticState
 from portico.model.endpoint import EndpointUrl
 
 
@@ -67,6 +68,9 @@ class Node(Protocol):
 
         Raises PorticoError: URL_INVALID, or DOMAIN_RESERVED for the edge's own names. May be called in any thread.
         """
+
+    def automatic_certificate(self, host: str) -> AutomaticState | None:
+        """How the automatic certificate that serves a name does. May be called in any thread."""
 
     async def command(self, session_id: str, command: str) -> None:
         """Have an agent `stop`, `restart` or `update`. Raises PorticoError(AGENT_REFUSED)."""

@@ -1,12 +1,14 @@
 """`/reserved_domains`: host names and wildcards that one owner alone may use."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from portico.api.ports import Node
 from portico.api.resource import Call, StoredResource
 from portico.api.shapes import Body, Create, Ref, StoredView, Text, Update
+from portico.model.acme import AutomaticState
 from portico.model.errors import (
     API_FIELD_INVALID,
     API_FORBIDDEN,
@@ -56,6 +58,32 @@ class ReservedDomainUpdate(Update):
     resolves_to: list[ResolvesTo] | None = Field(default=None, description="Only `global`.")
 
 
+class ManagementPolicy(BaseModel):
+    """Who issues the certificate, where nobody uploaded one."""
+
+    authority: str
+    """URL of the authority's directory; empty before the first certificate."""
+    private_key_type: Literal["ecdsa"] = "ecdsa"
+
+
+class ProvisioningJob(BaseModel):
+    """An order that has not succeeded yet."""
+
+    error_code: str | None
+    """`failing` without a certificate, `renewing` with one that is valid still; null before the first failure."""
+    msg: str
+    """What the authorities said; empty where none has been asked yet."""
+    started_at: datetime | None = None
+    retries_at: datetime | None
+
+
+class ManagementStatus(BaseModel):
+    """How the automatic certificate does."""
+
+    renews_at: datetime | None
+    provisioning_job: ProvisioningJob | None
+
+
 class ReservedDomainView(StoredView):
     """A reserved domain."""
 
@@ -64,8 +92,8 @@ class ReservedDomainView(StoredView):
     cname_target: str | None
     """Where its DNS has to point; null below the edge's own domain."""
     certificate: Ref | None
-    certificate_management_policy: None = None
-    certificate_management_status: None = None
+    certificate_management_policy: ManagementPolicy | None = None
+    certificate_management_status: ManagementStatus | None = None
     acme_challenge_cname_target: str | None = None
     resolves_to: list[ResolvesTo] = Field(default_factory=list)
 
@@ -112,6 +140,7 @@ class ReservedDomainResource(StoredResource["Domain"]):
     def show(self, call: Call, value: "Domain") -> ReservedDomainView:
         """With its certificate, where it names one."""
         certificate = value.certificate_id
+        automatic = None if certificate else call.node.automatic_certificate(value.name)
         is_ours = covers(f"*.{call.node.domain}", value.name) or value.name == f"*.{call.node.domain}"
         return ReservedDomainView(
             **self.fields(call, value),
@@ -119,6 +148,8 @@ class ReservedDomainResource(StoredResource["Domain"]):
             region="",
             cname_target=None if is_ours else call.node.domain,
             certificate=Ref(id=certificate, uri=call.uri("tls_certificates", certificate)) if certificate else None,
+            certificate_management_policy=ManagementPolicy(authority=automatic.directory) if automatic else None,
+            certificate_management_status=_management_status(automatic) if automatic else None,
         )
 
     async def created(self, node: Node, value: "Domain") -> None:
@@ -132,6 +163,17 @@ class ReservedDomainResource(StoredResource["Domain"]):
     async def removed(self, node: Node, value: "Domain") -> None:
         """The registry and the choice of certificates hear of it."""
         await node.reservations_changed()
+
+
+def _management_status(automatic: AutomaticState) -> ManagementStatus:
+    job = None
+    if automatic.state != "valid":
+        job = ProvisioningJob(
+            error_code=automatic.state if automatic.failures else None,
+            msg=automatic.last_error,
+            retries_at=automatic.next_attempt,
+        )
+    return ManagementStatus(renews_at=automatic.renews_at, provisioning_job=job)
 
 
 def _check_free(call: Call, unit: "Unit", owner_id: str, name: str) -> None:

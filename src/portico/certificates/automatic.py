@@ -126,6 +126,12 @@ class AutomaticCertificates:
         now = self._now()
         return [_state(record, self._queued.get(name), now) for name, record in sorted(self._records.items())]
 
+    def state(self, host: str) -> AutomaticState | None:
+        """How the one that is for a name or wildcard does."""
+        known = self._by_name.get(host) or self._by_name.get("*." + host.partition(".")[2])
+        name = next(iter(known)) if known else None
+        return _state(self._records[name], self._queued.get(name), self._now()) if name else None
+
     # The work
 
     async def load(self) -> None:

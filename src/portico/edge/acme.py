@@ -50,6 +50,10 @@ class Acme:
         """How each of them does."""
         return self._certificates.states()
 
+    def state(self, host: str) -> AutomaticState | None:
+        """How the one that serves a name does."""
+        return self._certificates.state(host)
+
     async def load(self) -> None:
         """Take what the store has."""
         await self._certificates.load()

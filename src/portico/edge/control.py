@@ -97,6 +97,7 @@ class Control:
             self._publisher,
             self._reservations,
             self._secrets_in_use,
+            self._acme.state if self._acme else lambda _: None,
         )
         self._resynced = asyncio.Event()
         self._serving = False

@@ -13,6 +13,7 @@ from portico.edge.publisher import Publisher
 from portico.edge.registry import LiveBind, Registry, Session
 from portico.edge.relay_links import RelayLinks
 from portico.model.acl import Acl
+from portico.model.acme import AutomaticState
 from portico.model.endpoint import Scheme
 from portico.model.errors import AGENT_REFUSED, PorticoError
 from portico.model.names import covers
@@ -70,6 +71,7 @@ class Live:
         publisher: Publisher,
         reservations: Reservations,
         secrets_in_use: Callable[[], Iterable[Resource]],
+        automatic: Callable[[str], AutomaticState | None],
     ) -> None:
         """`secrets_in_use` yields, as they should be now, the certificates that Envoy has asked for."""
         self._naming = naming
@@ -79,6 +81,7 @@ class Live:
         self._publisher = publisher
         self._reservations = reservations
         self._secrets_in_use = secrets_in_use
+        self._automatic = automatic
 
     @property
     def domain(self) -> str:
@@ -109,6 +112,10 @@ class Live:
     def domain_name(self, host: str) -> str:
         """The one spelling of a name that may be reserved. Raises PorticoError: URL_INVALID or DOMAIN_RESERVED."""
         return self._naming.named(Scheme.HTTPS, host).host
+
+    def automatic_certificate(self, host: str) -> AutomaticState | None:
+        """How the automatic certificate that serves a name does."""
+        return self._automatic(host)
 
     async def command(self, session_id: str, command: str) -> None:
         """Have an agent `stop`, `restart` or `update`. Raises PorticoError(AGENT_REFUSED)."""

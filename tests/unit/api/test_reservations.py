@@ -1,9 +1,12 @@
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from kit.api import BASE, Api
 from kit.key_pairs import KeyPairs
+from portico.model.acme import AutomaticState
 
 
 async def refusal(api: Api, path: str, body: dict[str, object], **options: str) -> tuple[int, str]:
@@ -93,3 +96,27 @@ async def test_addresses_are_given_out_until_there_are_no_more(api: Api) -> None
     assert (await api.send("DELETE", f"/reserved_addrs/{first['id']}")).status_code == 204
     assert (await api.make("/reserved_addrs"))["addr"] == "edge.test:20000"
     assert set(api.node.told) == {("reservations",)}
+
+
+async def test_a_domain_tells_how_its_automatic_certificate_does(api: Api) -> None:
+    soon, later = datetime(2026, 12, 1, tzinfo=UTC), datetime(2027, 1, 20, tzinfo=UTC)
+    failing = AutomaticState(
+        "app.example.com", ("app.example.com",), "failing", None, "", "ca: dns: no such name", 3, soon, None
+    )
+    api.node.automatic["app.example.com"] = failing
+    made = await api.make("/reserved_domains", {"domain": "app.example.com"})
+    status = made["certificate_management_status"]
+    assert status["renews_at"] is None
+    assert status["provisioning_job"] == {
+        "error_code": "failing",
+        "msg": "ca: dns: no such name",
+        "started_at": None,
+        "retries_at": "2026-12-01T00:00:00Z",
+    }
+    valid = replace(failing, state="valid", not_after=later, directory="https://ca/dir", failures=0, renews_at=soon)
+    api.node.automatic["app.example.com"] = valid
+    shown = (await api.send("GET", f"/reserved_domains/{made['id']}")).json()
+    assert shown["certificate_management_status"] == {"renews_at": "2026-12-01T00:00:00Z", "provisioning_job": None}
+    assert shown["certificate_management_policy"] == {"authority": "https://ca/dir", "private_key_type": "ecdsa"}
+    other = await api.make("/reserved_domains", {"domain": "other.example.com"})
+    assert other["certificate_management_status"] is None
