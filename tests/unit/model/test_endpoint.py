@@ -59,11 +59,13 @@ def test_default_ports_are_the_schemes_own() -> None:
     assert EndpointUrl.parse("tls://a").port == 443
 
 
-def test_only_stricter_tls_needs_a_chain_of_its_own() -> None:
-    assert EdgeTls().is_default
-    assert EdgeTls(key_pair=KeyPair("cert", "key")).is_default
-    assert not EdgeTls(client_authorities="pem").is_default
-    assert not EdgeTls(minimum=TlsVersion.TLS_1_3).is_default
+def test_only_other_tls_than_the_edge_s_needs_a_chain_of_its_own() -> None:
+    least = TlsVersion.TLS_1_2
+    assert EdgeTls().fits_all(least)
+    assert EdgeTls(key_pair=KeyPair("cert", "key")).fits_all(least)
+    assert not EdgeTls(client_authorities="pem").fits_all(least)
+    assert not EdgeTls(minimum=TlsVersion.TLS_1_3).fits_all(least)
+    assert EdgeTls(minimum=TlsVersion.TLS_1_3).fits_all(TlsVersion.TLS_1_3)
 
 
 def test_a_key_is_never_shown() -> None:
