@@ -27,7 +27,7 @@ TCP = On(("tcp",))
 NAMED = On(("http", "tls"))
 ENDPOINT = On(("http", "tcp", "tls"))
 LABELED = On(("labeled",))
-WITH_PROTOCOL = On(("http", "labeled"))
+WITH_PROTOCOL = On(("http", "tls", "labeled"))
 
 
 class SessionOptions(TypedDict, total=False):

@@ -1,6 +1,9 @@
 import asyncio
+import base64
+import json
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +17,9 @@ from portico.agent.edge_address import EdgeAddress
 from portico.agent.inspector import Inspector
 from portico.agent.settings import AgentTls, SessionSettings
 from portico.agent.temporary_pem import load_key_pair
+from portico.agent.termination import Termination
 from portico.agent.upstream import parse_upstream
+from portico.agent.upstream_tls import UpstreamTls
 from portico.certificates.authority import Authority
 from portico.model.endpoint import KeyPair
 from portico.model.errors import CERTIFICATE_INVALID, UPSTREAM_UNREACHABLE, PorticoError
@@ -264,6 +269,41 @@ async def test_tls_that_ends_at_the_agent(server: AgentServer, agent: Agent, ech
         assert isinstance(piece, bytes)
         received += piece
     assert received == data
+
+
+async def test_row_1_17_neither_key_nor_certificate_is_in_what_the_edge_is_asked_for(
+    server: AgentServer, agent: Agent, echo: Echo
+) -> None:
+    _, pair, _ = tls_pieces()
+    visitors = VisitorAuthority()
+    asked = Termination(at="agent", certificate=pair.certificate, key=pair.key, authorities=visitors.pem)
+    tls, request = asked.apply(replace(TLS, url="tls://own.localhost"), "own.localhost")
+    endpoint = await agent.open(request, parse_upstream(echo.port, http=False), agent_tls=tls)
+    assert endpoint.url == "tls://own.localhost"
+    sent = json.dumps(server.auths + server.binds)
+    for secret in f"{pair.key}{pair.certificate}{visitors.pem}".splitlines():
+        assert secret not in sent
+        assert base64.b64encode(secret.encode()).decode()[:40] not in sent
+    assert server.binds[-1]["Opts"]["TLSTermination"] is None
+    assert server.binds[-1]["Opts"]["MutualTLSAtEdge"] is None
+
+
+async def test_a_refused_request_is_shown_with_its_status(server: AgentServer, agent: Agent) -> None:
+    endpoint = await agent.open(HTTPS, parse_upstream(1))
+    await server.visit(endpoint.id, GET).end()
+    assert agent.inspector is not None
+    (captured,) = agent.inspector.requests()
+    await until(lambda: captured.duration is not None)
+    assert captured.status == 502
+    assert captured.response is not None
+    assert captured.response.start_line == "HTTP/1.1 502 Bad Gateway"
+
+
+async def test_what_the_owner_should_know_is_kept(agent: Agent) -> None:
+    unverified = await agent.open(HTTPS, parse_upstream("https://localhost:1"))
+    assert unverified.warnings == ("https://localhost:1: the upstream's certificate is not verified",)
+    verified = await agent.open(HTTPS, parse_upstream("https://localhost:1"), upstream_tls=UpstreamTls(verify=True))
+    assert verified.warnings == ()
 
 
 @pytest.mark.parametrize("certificate", ["none", "good", "foreign"])
