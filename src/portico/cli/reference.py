@@ -158,7 +158,7 @@ def _agent_config() -> Iterator[str]:
     yield from _keys(AgentKeys)
     yield from _prose(
         """
-        `proxy_url`, `connect_interface` and `dns_resolver_ips` are understood and refused: this agent does not offer
+        `connect_interface` and `dns_resolver_ips` are understood and refused: this agent does not offer
         them.
 
         ## endpoints
