@@ -39,8 +39,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="smaller numbers, one run, under two minutes")
     names = [each.name for each in SUITE]
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"one of {', '.join(names)}")
-    parser.add_argument("--write", action="store_true", help="write results and page of a quick or partial run too")
-    return parser.parse_args()
+    parser.add_argument("--write", action="store_true", help="write results and page of a quick run too")
+    options = parser.parse_args()
+    if options.write and options.only:
+        parser.error("--write needs the whole suite: the page shows all of it")
+    return options
 
 
 def _measure(size: Size, chosen: Sequence[Benchmark]) -> dict[str, list[Figure]]:

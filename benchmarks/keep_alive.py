@@ -13,18 +13,19 @@ def measure(bench: Bench) -> list[Figure]:
     """Rates, their ratio to no tunnel, the latency of one visitor alone, and what 10,000 requests cost."""
     stage, figures = bench.stage, []
     for connections in CONNECTIONS:
+        at = f"{connections} connection{'s' if connections > 1 else ''}"
         rates: dict[str, float] = {}
         for way in stage.ways:
             with CpuMeter(stage.processes(way.http_agent)) as cpu:
                 seen = load.requests(f"{way.http}/", connections, bench.size.seconds)
             rates[way.name] = seen.rate
-            figures.append(Figure.of(f"{way.name}, {connections} connections", "requests/s", seen.rate))
+            figures.append(Figure.of(f"{way.name}, {at}", "requests/s", seen.rate))
             if way is not stage.direct:
                 share = seen.rate / rates[stage.direct.name]
-                figures.append(Figure.of(f"{way.name}, {connections} connections, of no tunnel", "%", 100 * share))
+                figures.append(Figure.of(f"{way.name}, {at}, of no tunnel", "%", 100 * share))
             if connections == 1:
-                figures.append(Figure.of(f"{way.name}, 1 connection, p50", "ms", seen.p50))
-                figures.append(Figure.of(f"{way.name}, 1 connection, p99", "ms", seen.p99))
+                figures.append(Figure.of(f"{way.name}, {at}, p50", "ms", seen.p50))
+                figures.append(Figure.of(f"{way.name}, {at}, p99", "ms", seen.p99))
             if connections == COST_AT:
                 figures += _cost(way.name, cpu, seen.requests)
     secure = load.requests(f"{stage.portico.https}/", COST_AT, bench.size.seconds)

@@ -1,6 +1,7 @@
-"""docs/benchmarks.md from benchmarks/results/portico.json: `python -m benchmarks.page`."""
+"""docs/benchmarks.md from benchmarks/results/portico.json: `python -m benchmarks.page [--check]`."""
 
 import json
+import sys
 from typing import Any
 
 from benchmarks import ROOT
@@ -20,8 +21,8 @@ $ python -m benchmarks --quick        # smaller numbers, under 2 minutes; prints
 $ python -m benchmarks --only bulk    # one of: {names}
 ```
 
-A figure is the median of its samples, with the lowest and the highest beside it. The suite ran {runs} in turn; what one
-run repeats by itself ran once. Load generators, services and agents take their share of the same processors, so read
+A figure is the median of its samples, with the lowest and the highest beside it. The suite ran {runs}; what one run
+repeats by itself ran once. Load generators, services and agents take their share of the same processors, so read
 the figures as relations (“no tunnel” is the same service with nothing between), and absolute ones with the machine.
 
 """
@@ -72,5 +73,14 @@ def number(value: float) -> str:
     return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.1g}"
 
 
+def main() -> int:
+    """Write the page, or with --check tell by the exit status whether it is what the results say."""
+    text = page(json.loads(RESULTS.read_text()))
+    if "--check" in sys.argv[1:]:
+        return 0 if PAGE.read_text() == text else 1
+    PAGE.write_text(text)
+    return 0
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page(json.loads(RESULTS.read_text())))
+    sys.exit(main())

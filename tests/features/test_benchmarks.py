@@ -1,0 +1,31 @@
+"""`python -m benchmarks` measures, and the page says what the results say."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_page_is_the_results_one() -> None:
+    assert run("benchmarks.page", "--check").returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is missing")
+def test_a_benchmark_runs_on_a_whole_edge_and_prints_its_figures() -> None:
+    done = run("benchmarks", "--quick", "--only", "starting")
+    assert done.returncode == 0, done.stderr
+    assert "portico http to the first 200" in done.stdout
+
+
+def test_an_unknown_benchmark_is_named_with_the_known_ones() -> None:
+    done = run("benchmarks", "--only", "nonsense")
+    assert done.returncode == 2
+    assert "keep-alive" in done.stderr
