@@ -5,9 +5,11 @@ import json
 import signal
 import subprocess
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from kit.cli import COMMAND, PATIENCE, Terminal, running_agent
 from kit.curl import curl
 from kit.edge import RunningEdge
 from kit.polling import eventually
+from kit.visit import visit
 
 
 class _Hello(http.server.BaseHTTPRequestHandler):
@@ -66,7 +69,7 @@ def test_tls_that_ends_at_the_edge_under_an_automatic_certificate(edge: RunningE
     with running_agent(edge, "tls", upstream, "--terminate-at", "edge", "--url", "cli-tls.localhost") as agent:
         assert curl(agent.url(), edge.ca, "--http1.1").body == "hello from the upstream"
         assert agent.stop() == 0
-        assert "--terminate-at is deprecated" in agent.stderr()
+        assert agent.stderr() == ""
 
 
 def test_a_chosen_name_by_the_old_flag(edge: RunningEdge, upstream: str) -> None:
@@ -106,29 +109,80 @@ def test_start_from_a_file(edge: RunningEdge, upstream: str, version: int, tmp_p
         assert agent.stop() == 0
 
 
+def asked(url: str, method: str, body: object = None, **headers: str) -> tuple[int, dict[str, Any]]:
+    """Status and JSON of an answer."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"content-type": "application/json", **headers}, method=method)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, json.loads(answer.read() or b"{}")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def test_an_agent_whose_endpoint_is_closed_over_the_local_interface_goes_on(edge: RunningEdge, upstream: str) -> None:
+    with running_agent(edge, "http", upstream) as agent:
+        address = agent.record("address")["address"]
+        assert asked(f"{address}/api/tunnels/command_line", "DELETE")[0] == 204
+        status, tunnel = asked(f"{address}/api/tunnels", "POST", {"name": "b", "proto": "http", "addr": upstream})
+        assert status == 201
+        assert curl(str(tunnel["public_url"]), edge.ca).body == "hello from the upstream"
+        assert agent.stop() == 0
+        assert agent.stderr() == ""
+
+
+def test_the_edge_lets_an_agent_start_anew(edge: RunningEdge, upstream: str) -> None:
+    with running_agent(edge, "http", upstream, "--url", "cli-restart.localhost", "--metadata", "again") as agent:
+        session = agent.record("session")["session"]
+        url = agent.url()
+        assert command(edge, session, "restart") in (200, 204)
+        assert agent.record("session")["session"] != session
+        assert agent.url() == url
+        assert curl(url, edge.ca).body == "hello from the upstream"
+        assert "closing" in [record["event"] for record in agent.records]
+        assert agent.stop() == 0
+        assert agent.stderr() == ""
+
+
+def test_the_edge_stops_an_agent_that_lets_it(edge: RunningEdge, upstream: str, tmp_path: Path) -> None:
+    with running_agent(edge, "http", upstream) as agent:
+        assert command(edge, agent.record("session")["session"], "stop") in (200, 204)
+        assert agent.process.wait(PATIENCE) == 0
+    (tmp_path / "portico.yml").write_text("version: 3\nagent: {remote_management: false}\n")
+    with running_agent(edge, "http", upstream, "--config", str(tmp_path / "portico.yml")) as agent:
+        assert command(edge, agent.record("session")["session"], "stop") == 409
+        assert agent.stop() == 0
+
+
+def command(edge: RunningEdge, session: str, word: str) -> int:
+    """The status of the REST API's answer."""
+    key = (edge.data_dir / "api-key").read_text().strip()
+    headers = {"authorization": f"Bearer {key}", "ngrok-version": "2"}
+    url = f"https://api.{edge.facts['domain']}:{edge.https_port}"
+    listed = visit(edge, url, "/tunnel_sessions", headers=headers).json()["tunnel_sessions"]
+    (known,) = [one["id"] for one in listed if one["id"].endswith(session)]
+    return visit(edge, url, f"/tunnel_sessions/{known}/{word}", method="POST", headers=headers, json={}).status_code
+
+
 def test_start_none_and_open_through_the_local_interface(edge: RunningEdge, upstream: str) -> None:
     with running_agent(edge, "start", "--none") as agent:
         address = agent.record("address")["address"]
 
-        def post(definition: object) -> tuple[int, dict[str, object]]:
-            request = urllib.request.Request(
-                f"{address}/api/tunnels",
-                json.dumps(definition).encode(),
-                {"Content-Type": "application/json"},
-            )
-            try:
-                with urllib.request.urlopen(request) as answer:
-                    return answer.status, json.load(answer)
-            except urllib.error.HTTPError as error:
-                with error:
-                    return error.code, json.load(error)
-
-        status, tunnel = post({"name": "web", "proto": "http", "addr": int(upstream)})
+        status, tunnel = asked(
+            f"{address}/api/tunnels", "POST", {"name": "web", "proto": "http", "addr": int(upstream)}
+        )
         assert status == 201
         assert curl(str(tunnel["public_url"]), edge.ca).body == "hello from the upstream"
-        status, problem = post({"name": "bad", "proto": "http", "adr": 1})
+        status, problem = asked(f"{address}/api/tunnels", "POST", {"name": "bad", "proto": "http", "adr": 1})
         assert status >= 400
         assert "did you mean addr" in json.dumps(problem)
+        entry = {"name": "web", "upstream": {"url": "1"}}
+        status, endpoint = asked(f"{address}/api/endpoints", "PUT", entry)
+        assert (status, endpoint["name"]) == (200, "web")
+        assert curl(str(endpoint["url"]), edge.ca).status == 502
+        assert asked(f"{address}/api/tunnels/web", "DELETE")[0] == 204
+        assert curl(str(endpoint["url"]), edge.ca).status == 404
         assert agent.stop() == 0
 
 
