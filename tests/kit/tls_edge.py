@@ -69,6 +69,6 @@ class TlsEdge:
             lines = answer.read().decode().splitlines()
         return sum(float(line.split(" ")[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{}} ")))
 
-    def _session(self) -> dict[str, str]:
+    def _session(self) -> dict[str, Any]:
         edge = self.edge
         return {"connect_url": edge.connect_url, "connect_cas": str(edge.ca), "authtoken": edge.authtoken}
