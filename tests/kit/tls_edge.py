@@ -43,7 +43,7 @@ class TlsEdge:
             options["traffic_policy"] = yaml.safe_dump({"on_tcp_connect": [{"actions": actions}]})
         if scheme == "http":
             options["schemes"] = "http"
-        proto = "http" if scheme == "https" else scheme
+        proto: Any = "http" if scheme == "https" else scheme
         port = options.pop("port", self.upstream.port)
         listener = portico.forward(port, proto=proto, domain=host, **self._session(), **options)
         try:
