@@ -215,7 +215,10 @@ class Delivery:
         subscription.known.clear()
         if news:
             peer.deliver(type_url, news)
-        elif not returning:
+        elif returning:
+            if type_url == SCOPE:  # it has them all, so there will be no answer to acknowledge
+                self.ledger.acknowledge(_FIRST_SCOPES, peer.ident)
+        else:
             # Silence would keep a new Envoy waiting for initial_fetch_timeout.
             peer.respond(type_url, [])
 

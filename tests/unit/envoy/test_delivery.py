@@ -142,6 +142,19 @@ class TestWaiting:
         connected(delivery, 2)
         assert not publication.waits
 
+    def test_not_for_scopes_that_a_returning_envoy_has(self, delivery):
+        change(delivery, scope("a", "c"))
+        versions = {"a": delivery.snapshot.get(ResourceKey(SCOPE, "a")).version}
+        envoy = Envoy(delivery)
+        envoy.ask(CLUSTER)
+        envoy.ask(LISTENER)
+        publication = change(delivery, listener(1, {"name": "x"}, stat_prefix="scoped_routes"))
+        envoy.take()
+        assert publication.waits
+        envoy.ask(SCOPE, initial_resource_versions=versions)
+        assert envoy.take() == []
+        assert not publication.waits
+
     def test_a_later_version_answers_for_an_earlier_one(self, delivery):
         publication = change(delivery, cluster("c", "/c"))
         change(delivery, cluster("c", "/d"))
