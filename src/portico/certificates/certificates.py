@@ -86,7 +86,7 @@ class Certificates:
     def for_name(self, host: str) -> KeyPair | None:
         """The pair for this SNI (normalized): an upload or a public one, else the edge's own authority's.
 
-        Exact goes before wildcard, then uploaded before automatic; a domain's own choice goes before all.
+        Exact goes before wildcard, then uploaded before automatic.
         What was given out has to be asked for again from time to time, for all of them expire.
         """
         upload = self._uploads.best_for(host, self._now())

@@ -27,6 +27,7 @@ from portico.edge.public_names import PublicNames
 from portico.edge.publisher import Publisher
 from portico.edge.registry import Registry
 from portico.edge.relay_links import RelayLinks
+from portico.edge.served import Served
 from portico.edge.ssh_door import SshDoor
 from portico.edge.ticket_keys import TicketKeys
 from portico.edge.web_server import served
@@ -83,20 +84,21 @@ class Control:
         self._ads = AdsServer(
             run_dir / "xds.sock", types, on_secret_wanted=self._secret, on_secret_released=self._hosts.discard
         )
-        self._publisher = Publisher(self._ads, node.frame, self._registry.endpoint, self._on_online)
+        served = Served(self._registry, self._reservations.uploads, node.frame)
+        self._publisher = Publisher(self._ads, node.frame, served.endpoint, self._on_online)
         admission = Admission(self._store)
         self._agents = Agents(node, self._registry, self._publisher, admission, self._metrics)
         self._ssh = SshDoor(node.naming, self._registry, self._agents, admission, self._metrics)
         self._links = RelayLinks(run_dir / "control.sock", self._on_hello, self._answer)
         self._agents.send = self._links.send
         self._live = Live(
-            node.naming,
             self._registry,
             self._agents,
             self._links,
             self._publisher,
             self._reservations,
             self._secrets_in_use,
+            served.outdated,
             self._acme.state if self._acme else lambda _: None,
         )
         self._resynced = asyncio.Event()

@@ -7,14 +7,13 @@ from datetime import UTC, datetime
 from portico.api.ports import LiveEndpoint, LiveSession
 from portico.certificates.uploads import Upload, Uploads
 from portico.edge.agents import Agents
-from portico.edge.naming import Naming
 from portico.edge.node import SSH_RELAY
 from portico.edge.publisher import Publisher
 from portico.edge.registry import LiveBind, Registry, Session
 from portico.edge.relay_links import RelayLinks
 from portico.model.acl import Acl
 from portico.model.acme import AutomaticState
-from portico.model.endpoint import Scheme
+from portico.model.endpoint import EndpointUrl, Scheme
 from portico.model.errors import AGENT_REFUSED, PorticoError
 from portico.model.names import covers
 from portico.model.owner import DEFAULT_OWNER
@@ -64,23 +63,27 @@ class Live:
 
     def __init__(
         self,
-        naming: Naming,
         registry: Registry,
         agents: Agents,
         links: RelayLinks,
         publisher: Publisher,
         reservations: Reservations,
         secrets_in_use: Callable[[], Iterable[Resource]],
+        outdated: Callable[[], Iterable[EndpointUrl]],
         automatic: Callable[[str], AutomaticState | None],
     ) -> None:
-        """`secrets_in_use` yields, as they should be now, the certificates that Envoy has asked for."""
-        self._naming = naming
+        """`secrets_in_use` yields, as they should be now, the certificates that Envoy has asked for.
+
+        `outdated` yields the endpoints that were published with another certificate than is uploaded for them now.
+        """
+        self._naming = registry.naming
         self._registry = registry
         self._agents = agents
         self._links = links
         self._publisher = publisher
         self._reservations = reservations
         self._secrets_in_use = secrets_in_use
+        self._outdated = outdated
         self._automatic = automatic
 
     @property
@@ -137,11 +140,7 @@ class Live:
     async def reservations_changed(self) -> None:
         """Domains or addresses have been reserved or given free."""
         self._reservations.read()
-        for url in self._registry.reserve(self._reservations.domains, self._reservations.ports):
-            try:
-                await self._publisher.refresh(url)
-            except PorticoError as error:
-                log.error("a reservation is not published", extra={"url": str(url), "reason": error.message})
+        await self._refresh(self._registry.reserve(self._reservations.domains, self._reservations.ports))
         await self._replace_certificates()
 
     async def certificates_changed(self) -> None:
@@ -149,7 +148,15 @@ class Live:
         self._reservations.read()
         await self._replace_certificates()
 
+    async def _refresh(self, urls: Iterable[EndpointUrl]) -> None:
+        for url in urls:
+            try:
+                await self._publisher.refresh(url)
+            except PorticoError as error:
+                log.error("a change is not published", extra={"url": str(url), "reason": error.message})
+
     async def _replace_certificates(self) -> None:
+        await self._refresh(self._outdated())
         try:
             await self._publisher.replace(self._secrets_in_use())
         except PorticoError as error:

@@ -108,7 +108,7 @@ class Registry:
         labelled: Iterable[tuple[EndpointUrl, dict[str, str]]] = (),
     ) -> None:
         """`reserved`: (domain or wildcard, owner's name); `labelled`: endpoints that labelled tunnels serve."""
-        self._naming = naming
+        self.naming = naming
         self._limits = limits
         self._reserved = dict(reserved)
         self._reserved_ports: dict[int, str] = {}
@@ -245,7 +245,7 @@ class Registry:
         """From now on these are reserved, each with its owner's name; the URLs that may have changed by it."""
         before, self._reserved = self._reserved, dict(domains)
         self._reserved_ports = dict(ports)
-        return [self._naming.named(Scheme.HTTPS, name) for name in before.keys() ^ self._reserved.keys()]
+        return [self.naming.named(Scheme.HTTPS, name) for name in before.keys() ^ self._reserved.keys()]
 
     def serves(self, host: str) -> bool:
         """Whether some endpoint or reserved domain, live or offline, answers for `host`."""
@@ -256,7 +256,7 @@ class Registry:
     @property
     def reserved_urls(self) -> Iterator[EndpointUrl]:
         """The https URLs of reserved names, where visitors are told that nobody serves them."""
-        return (self._naming.named(Scheme.HTTPS, name) for name in self._reserved)
+        return (self.naming.named(Scheme.HTTPS, name) for name in self._reserved)
 
     def endpoint(self, url: EndpointUrl) -> Endpoint | None:
         """What Envoy is to know of `url`; no addresses where it is known but offline, None where it is unknown."""
@@ -276,11 +276,11 @@ class Registry:
         if request.scheme is None:
             url = self._labelled_url(request.labels)
         elif request.scheme is Scheme.TCP:
-            url = self._naming.tcp(request.host, request.port, self._taken)
+            url = self.naming.tcp(request.host, request.port, self._taken)
         elif request.host is None:
-            url = self._naming.random(request.scheme, self._taken)
+            url = self.naming.random(request.scheme, self._taken)
         else:
-            url = self._naming.named(request.scheme, request.host)
+            url = self.naming.named(request.scheme, request.host)
         self._check_reserved(session, url)
         _check_acl(session, request, url)
         hold = self._holds.get(url)
