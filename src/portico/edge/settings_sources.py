@@ -19,8 +19,8 @@ from portico.edge.settings import (
     SettingRow,
     reference_rows,
 )
-from portico.edge.settings_yaml import KeyPath, YamlFile, read_yaml
 from portico.model.errors import SETTING_INVALID, PorticoError
+from portico.yaml_source import KeyPath, Source, parse, read_text
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -69,10 +69,10 @@ def load_settings(flags: Mapping[str, str | None], environment: Mapping[str, str
         if row.env is not None and environment.get(row.env) and row.name not in given:
             given[row.name] = _Given(environment[row.env], row.env)
     problems = _unknown_variables(rows, environment)
-    file = read_yaml(Path(given["config"].text).expanduser()) if "config" in given else None
+    file = _read(Path(given["config"].text).expanduser()) if "config" in given else None
     values: dict[str, object] = {name: source.text for name, source in given.items()}
     if file is not None:
-        problems += file.problems
+        problems += map(str, file.problems)
         values = {**_anchored(file), **values}
         if "config" in file.values:
             problems.append(f"{file.place(('config',))}: 'config' cannot stand in the file itself")
@@ -83,6 +83,10 @@ def load_settings(flags: Mapping[str, str | None], environment: Mapping[str, str
     if problems:
         raise PorticoError(SETTING_INVALID, "\n".join(dict.fromkeys(problems)))
     return settings
+
+
+def _read(path: Path) -> Source:
+    return parse(read_text(path, SETTING_INVALID), str(path), typed=True, invalid=SETTING_INVALID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,29 +113,29 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; the names are {', '.join(choices)}"
 
 
-def _anchored(file: YamlFile) -> dict[str, object]:
+def _anchored(file: Source) -> dict[str, object]:
     """The file's values, with its relative paths starting at the file's own directory."""
 
     def anchor(part: object, keys: Iterable[str]) -> object:
         if not isinstance(part, dict):
             return part
         given = {key: part[key] for key in keys if isinstance(part.get(key), str)}
-        return {**part, **{key: str(file.path.parent / Path(path).expanduser()) for key, path in given.items()}}
+        return {**part, **{key: str(Path(file.file).parent / Path(path).expanduser()) for key, path in given.items()}}
 
     values = dict(file.values)
     if isinstance(values.get("data_dir"), str):
-        values["data_dir"] = str(file.path.parent / Path(str(values["data_dir"])).expanduser())
+        values["data_dir"] = str(Path(file.file).parent / Path(str(values["data_dir"])).expanduser())
     for name, keys in _PATHS.items():
         if isinstance(parts := values.get(name), list):
             values[name] = [anchor(part, keys) for part in parts]
     return values
 
 
-def _explanations(error: ValidationError, given: Mapping[str, _Given], file: YamlFile | None) -> list[str]:
+def _explanations(error: ValidationError, given: Mapping[str, _Given], file: Source | None) -> list[str]:
     return [_explanation(detail, given, file) for detail in error.errors(include_url=False)]
 
 
-def _explanation(detail: ErrorDetails, given: Mapping[str, _Given], file: YamlFile | None) -> str:
+def _explanation(detail: ErrorDetails, given: Mapping[str, _Given], file: Source | None) -> str:
     path: KeyPath = detail["loc"]
     name = str(path[0]) if path else ""
     if name in given:

@@ -131,7 +131,7 @@ def test_all_errors_are_reported_at_once_each_with_its_place(tmp_path: Path) -> 
         ("owners:\n  - {name: ann, authtoken_file: gone}", "gone': No such file or directory"),
         ("endpoints:\n  - url: htp://a\n    labels: {a: b}", "edge.yml:2: endpoints[0].url: 'htp://a' has no scheme"),
         ("endpoints:\n  - url: http://a\n    labels: {}", "edge.yml:3: endpoints[0].labels: give at least one label"),
-        ("domain: a\ndomain: b", "edge.yml:2: 'domain' stands here a second time; the first is in line 1"),
+        ("domain: a\ndomain: b", "edge.yml:2: domain is given twice"),
         ("config: other.yml", "edge.yml:1: 'config' cannot stand in the file itself"),
         ("domain: '*.a.example'", "edge.yml:1: domain: '*.a.example' is a wildcard"),
         ("domain: 10.0.0.1", "edge.yml:1: domain: '10.0.0.1' is an IP address"),
@@ -140,13 +140,13 @@ def test_all_errors_are_reported_at_once_each_with_its_place(tmp_path: Path) -> 
         ("heartbeat_interval_min: 500", "heartbeat_interval_min is greater than heartbeat_interval_max"),
         ("heartbeat_tolerance_min: 500", "heartbeat_tolerance_min is greater than heartbeat_tolerance_max"),
         ("drain_seconds: .inf", "edge.yml:1: drain_seconds: input should be"),
-        ("a: [", "edge.yml:1: not YAML"),
-        ("- a", "edge.yml:1: the file has to be a mapping"),
-        ("1: a", "edge.yml:1: the file has to be a mapping"),
-        ("a: &x [*x]", "edge.yml:1: a: there is no such key"),
-        ("? [a]\n: b", "edge.yml:1: not YAML: found unhashable key"),
-        ("\x00", "not YAML"),
-        ("domain: !!python/name:os.system x", "edge.yml:1: not YAML"),
+        ("a: [", "edge.yml:2: did not find expected node content"),
+        ("- a", "edge.yml:1: the file must be a mapping"),
+        ("1: a", "edge.yml:1: 1: there is no such key"),
+        ("a: &x [*x]", "edge.yml:1: nested too deeply"),
+        ("? [a]\n: b", "edge.yml:1: a key must be a word"),
+        ("\x00", "edge.yml: control characters are not allowed"),
+        ("domain: !!python/name:os.system x", "edge.yml:1: domain: the YAML tag"),
     ],
 )
 def test_each_error_of_the_file_names_its_line(tmp_path: Path, text: str, line: str) -> None:
@@ -192,11 +192,10 @@ def test_a_missing_or_unreadable_file_is_told_apart(tmp_path: Path) -> None:
     with pytest.raises(PorticoError) as caught:
         load_settings({"config": str(tmp_path / "gone.yml")}, {})
     assert caught.value.code is CONFIG_MISSING
-    assert problems({"config": str(tmp_path)}) == [f"cannot read {tmp_path}: Is a directory"]
+    with pytest.raises(PorticoError, match="cannot be read: Is a directory"):
+        load_settings({"config": str(tmp_path)}, {})
     (tmp_path / "latin.yml").write_bytes(b"domain: \xff")
-    assert problems({"config": str(tmp_path / "latin.yml")}) == [
-        f"cannot read {tmp_path / 'latin.yml'}: it is not UTF-8 text"
-    ]
+    assert problems({"config": str(tmp_path / "latin.yml")}) == [f"{tmp_path / 'latin.yml'}: not UTF-8 at byte 8"]
 
 
 def test_an_empty_file_is_a_file_without_settings(tmp_path: Path) -> None:

@@ -82,8 +82,8 @@ def check(named: tuple[str, ...]) -> None:
 def edit(file: str | None) -> None:
     """Open the configuration file in an editor ($VISUAL or $EDITOR), and keep only what is valid."""
     from portico.cli.config.document import validate
-    from portico.cli.config.source import parse, read_text
     from portico.cli.config.writing import write_private
+    from portico.yaml_source import parse, read_text
 
     path = _path(file)
     before = read_text(path) if path.exists() else "version: 3\nagent:\n"
@@ -138,9 +138,9 @@ def _run_editor(path: Path) -> None:
 @_one_file
 def upgrade(version: str | None, dry_run: bool, relocate: bool, file: str | None) -> None:
     """Bring the configuration file to version 3. The former one is kept beside it as FILE.bak."""
-    from portico.cli.config.source import read_text
     from portico.cli.config.upgrade import upgraded
     from portico.cli.config.writing import write_private
+    from portico.yaml_source import read_text
 
     path = _path(file)
     target = default_path() if relocate else path

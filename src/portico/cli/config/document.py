@@ -14,8 +14,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from portico.cli.config.models import AgentKeys, Document
-from portico.cli.config.source import KeyPath, Place, Problem, Source, parse, read_text
 from portico.model.errors import CONFIG_INVALID, PorticoError
+from portico.yaml_source import KeyPath, Place, Problem, Source, parse, read_text
 
 V2_TO_V3: Final = {"server_addr": "connect_url", "root_cas": "connect_cas"}
 _OTHER_NAMES: Final = {**V2_TO_V3, **{new: old for old, new in V2_TO_V3.items()}, "auth": "basic_auth"}

@@ -52,7 +52,7 @@ def entry_forwardings(
 def described_forwardings(description: dict[str, Any]) -> tuple[Forwarding, ...]:
     """What to start for one entry of `endpoints:` or `tunnels:` that a program wrote as JSON. Raises PorticoError."""
     from portico.cli.config.document import validate
-    from portico.cli.config.source import parse
+    from portico.yaml_source import parse
 
     name = str(description.get("name") or "")
     if "upstream" in description:

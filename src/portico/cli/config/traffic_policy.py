@@ -34,7 +34,7 @@ def policy_text(tunnel: Tunnel) -> str:
 
 
 def _read(name: str) -> str:
-    from portico.cli.config.source import read_text
+    from portico.yaml_source import read_text
 
     try:
         return read_text(Path(name).expanduser())
@@ -44,7 +44,7 @@ def _read(name: str) -> str:
 
 def _checked(text: str, name: str) -> str:
     """`text`, which must be a mapping; what is wrong inside it the edge tells. Raises PorticoError(CONFIG_INVALID)."""
-    from portico.cli.config.source import parse
+    from portico.yaml_source import parse
 
     source = parse(text, name)
     if source.problems:

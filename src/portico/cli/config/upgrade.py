@@ -7,7 +7,7 @@ say (`basic_auth`, `oauth` …) has no other word in version 3 than a traffic po
 import yaml
 
 from portico.cli.config.document import V2_TO_V3, as_version_3, validate
-from portico.cli.config.source import Source, compose, parse
+from portico.yaml_source import Source, compose, parse
 
 
 def upgraded(text: str, file: str) -> str:

@@ -11,8 +11,8 @@ import yaml
 
 from portico.atomic_file import PRIVATE, write_atomically
 from portico.cli.config.document import V2_TO_V3
-from portico.cli.config.source import compose, parse, read_text
 from portico.model.errors import CONFIG_INVALID, CONFIG_MISSING, PorticoError
+from portico.yaml_source import compose, parse, read_text
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]*")
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from portico.cli.config.document import load, validate
 from portico.cli.config.endpoints import entry_forwardings, named_entries
 from portico.cli.config.models import AgentKeys, Document, Tunnel
-from portico.cli.config.source import parse
 from portico.cli.config.upgrade import upgraded
 from portico.cli.config.writing import with_agent_key
 from portico.model.errors import CONFIG_INVALID, CONFIG_MISSING, PorticoError
+from portico.yaml_source import parse
 
 
 def document(*texts: str) -> Document:

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portico.cli.config.document import validate
-from portico.cli.config.source import parse
 from portico.cli.config.upgrade import upgraded
 from portico.cli.config.writing import set_agent_key, with_agent_key, write_private
 from portico.model.errors import CONFIG_INVALID, CONFIG_MISSING, PorticoError
+from portico.yaml_source import parse
 
 
 @pytest.mark.parametrize(

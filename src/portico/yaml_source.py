@@ -1,7 +1,8 @@
 """YAML text to plain values that remember the line they came from.
 
-Scalars stay text, whatever YAML would guess (an authtoken `12_345` is no number); the model decides what a text means.
-Only a traffic policy, which is handed on as it is, keeps YAML's own types.
+Agents' files and edges' are read here. In an agent's file scalars stay text, whatever YAML would guess (an authtoken
+`12_345` is no number), and the model decides what a text means; only a traffic policy, which is handed on as it is,
+keeps YAML's own types. In an edge's file (`typed`) all do.
 """
 
 import math
@@ -12,7 +13,7 @@ from typing import Final
 
 import yaml
 
-from portico.model.errors import CONFIG_INVALID, CONFIG_MISSING, PorticoError
+from portico.model.errors import CONFIG_INVALID, CONFIG_MISSING, ErrorCode, PorticoError
 
 KeyPath = tuple[str | int, ...]
 _AS_YAML_SAYS: Final = frozenset({"traffic_policy", "policy"})
@@ -62,8 +63,8 @@ class Source:
         return self.places.get(path) or Place(self.file, 1, "")
 
 
-def read_text(path: Path) -> str:
-    """The text of a file. Raises PorticoError(CONFIG_MISSING | CONFIG_INVALID)."""
+def read_text(path: Path, invalid: ErrorCode = CONFIG_INVALID) -> str:
+    """The text of a file. Raises PorticoError(CONFIG_MISSING | `invalid`)."""
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
@@ -71,41 +72,42 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise PorticoError(CONFIG_MISSING, f"{path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
-        raise PorticoError(CONFIG_INVALID, f"{path}: not UTF-8 at byte {error.start}") from None
+        raise PorticoError(invalid, f"{path}: not UTF-8 at byte {error.start}") from None
 
 
-def parse(text: str, file: str) -> Source:
-    """Read one YAML document that is a mapping. Raises PorticoError(CONFIG_INVALID) for what is no YAML."""
+def parse(text: str, file: str, *, typed: bool = False, invalid: ErrorCode = CONFIG_INVALID) -> Source:
+    """Read one YAML document that is a mapping. Raises PorticoError(`invalid`) for what is no YAML."""
     source = Source(file)
-    node = compose(text, file)
+    node = compose(text, file, invalid)
     if node is None:
         return source
     if not isinstance(node, yaml.MappingNode):
-        raise PorticoError(CONFIG_INVALID, f"{file}:1: the file must be a mapping of keys to values")
-    values = _Reader(source).value(node, (), "", typed=False)
+        raise PorticoError(invalid, f"{file}:1: the file must be a mapping of keys to values")
+    values = _Reader(source, invalid).value(node, (), "", typed=typed)
     assert isinstance(values, dict)
     source.values = values
     return source
 
 
-def compose(text: str, file: str) -> yaml.Node | None:
-    """YAML's own node tree of `text`; None for an empty document. Raises PorticoError(CONFIG_INVALID)."""
+def compose(text: str, file: str, invalid: ErrorCode = CONFIG_INVALID) -> yaml.Node | None:
+    """YAML's own node tree of `text`; None for an empty document. Raises PorticoError(invalid)."""
     try:
         return yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise PorticoError(CONFIG_INVALID, f"{file}{line}: {error.problem or 'not valid YAML'}") from None
+        raise PorticoError(invalid, f"{file}{line}: {error.problem or 'not valid YAML'}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         # ReaderError (a character that YAML forbids) has no mark.
         reason = getattr(error, "reason", None) or "not valid YAML"
-        raise PorticoError(CONFIG_INVALID, f"{file}: {reason}") from None
+        raise PorticoError(invalid, f"{file}: {reason}") from None
 
 
 class _Reader:
     """Walks a node tree once; refuses what could grow without bound (an alias may repeat a node many times over)."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, invalid: ErrorCode) -> None:
         self._source = source
+        self._invalid = invalid
         self._nodes = 0
 
     def value(self, node: yaml.Node, path: KeyPath, shown: str, *, typed: bool) -> object:
@@ -113,7 +115,7 @@ class _Reader:
         self._nodes += 1
         self._source.places[path] = self._place(node, shown)
         if self._nodes > _MOST_NODES or len(path) > _MOST_DEPTH:
-            raise PorticoError(CONFIG_INVALID, f"{self._place(node, shown)}: nested too deeply or repeated too often")
+            raise PorticoError(self._invalid, f"{self._place(node, shown)}: nested too deeply or repeated too often")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, shown, typed=typed)
         if isinstance(node, yaml.SequenceNode):
