@@ -7,6 +7,7 @@ import pytest
 from kit.agent_server import TOKEN, AgentServer, agent_server, until
 from portico.agent.bind import BindKind, BindRequest
 from portico.agent.edge_address import EdgeAddress
+from portico.agent.link import PEER_STREAMS
 from portico.agent.session import AgentSession, Command, SessionState, SessionStatus
 from portico.agent.settings import SessionSettings
 from portico.model.errors import (
@@ -18,6 +19,7 @@ from portico.model.errors import (
     SESSION_CLOSED,
     PorticoError,
 )
+from portico.relay import limits
 from portico.tunnel import rpc
 from portico.tunnel.frames import ErrorCode
 from portico.tunnel.messages import StreamKind
@@ -272,3 +274,7 @@ async def test_a_persistent_session_gives_up_where_the_certificate_is_not_truste
         with pytest.raises(PorticoError) as caught:
             await AgentSession(replace(settings(server), edge_ca_pem=other.ca)).connect(persistent=True)
     assert caught.value.code is EDGE_UNTRUSTED
+
+
+def test_as_many_visitors_at_once_as_a_relay_sends() -> None:
+    assert PEER_STREAMS == limits.STREAMS

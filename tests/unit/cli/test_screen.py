@@ -81,3 +81,9 @@ def test_control_characters_of_strangers_are_not_obeyed() -> None:
 
 def _fields() -> dict[str, object]:
     return {name: getattr(PICTURE, name) for name in PICTURE.__dataclass_fields__}
+
+
+def test_row_0_8_warnings_are_visible() -> None:
+    text = "https://localhost:8443: the upstream's certificate is not verified"
+    drawn = lines(Picture(**{**_fields(), "warnings": (text,)}), 120, 24)
+    assert [line.split() for line in drawn if text in line] == [["Warning", *text.split()]]
