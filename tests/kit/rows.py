@@ -127,7 +127,8 @@ export UPSTREAM=localhost:8000 DOMAIN=app.example.com CRT=$PWD/app.pem KEY=$PWD/
 visit() {{ curl --connect-to ::127.0.0.1:8443 "$@"; }}
 ```
 
-The programs of the SDKs are below `tests/sdks`; Node.js needs `npm ci` there first.
+The programs of the SDKs are below `tests/sdks`; Node.js needs `npm ci` there first. To `ssh`, the authtoken is the
+password.
 """
 
 
