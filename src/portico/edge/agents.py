@@ -182,7 +182,7 @@ class Agents:
             wanted = messages.Bind.from_json(message.body)
             request, opts = bind_request(wanted, self._node.frame.minimum_tls), wanted.opts
         bind = await self.bring_up(message.session, request, message.address)
-        return Reply(message.id, _bind_answer(bind, opts, message.labelled), bind=bind_lease(bind, message.labelled))
+        return Reply(message.id, _bind_answer(bind, opts, message.labelled), bind=bind_lease(bind))
 
     async def bring_up(self, session: str, request: BindRequest, address: str) -> LiveBind:
         """Make `request` an endpoint that is served when this returns. Raises PorticoError."""
@@ -215,13 +215,14 @@ class Agents:
     async def _patch(self, message: Patch) -> Reply:
         refuse_patched_policy(message.body)
         patch = messages.PatchTunnelState.from_json(message.body)
-        self._registry.patch(
+        bind = self._registry.patch(
             message.session,
             patch.tunnel_id.removeprefix("tn_"),
             description=patch.description,
+            metadata=patch.metadata,
             pooling=patch.pooling_enabled,
         )
-        return Reply(message.id, messages.ErrorResp().to_json())
+        return Reply(message.id, messages.ErrorResp().to_json(), bind=bind_lease(bind))
 
     def _lost(self, urls: Iterable[EndpointUrl]) -> None:
         """Endpoints whose session is gone: others of their pools go on at once, the rest wait for a quick return."""
@@ -233,6 +234,7 @@ class Agents:
     def _soon(self, url: EndpointUrl, seconds: float) -> None:
         async def refresh() -> None:
             await asyncio.sleep(seconds)
+            self._registry.expire_holds(time.monotonic())
             try:
                 await self._publisher.refresh(url)
             except PorticoError as error:
@@ -270,7 +272,7 @@ def _bind_answer(bind: LiveBind, opts: dict[str, object], labelled: bool) -> dic
     ).to_json()
 
 
-def bind_lease(bind: LiveBind, labelled: bool) -> BindLease:
+def bind_lease(bind: LiveBind) -> BindLease:
     """How the relay is to serve the bind."""
     request, scheme = bind.request, bind.url.scheme
     is_http = scheme in (Scheme.HTTP, Scheme.HTTPS)
@@ -280,7 +282,7 @@ def bind_lease(bind: LiveBind, labelled: bool) -> BindLease:
         address=bind.address,
         proto=str(scheme),
         url=str(bind.url),
-        edge_type=EDGE_TYPES[scheme] if labelled else "0",
+        edge_type="0" if request.scheme else EDGE_TYPES[scheme],
         passthrough_tls=scheme is Scheme.TLS and request.tls is None,
         proxy_protocol=request.proxy_protocol,
         visitor_address=not is_http or request.proxy_protocol > 0,
