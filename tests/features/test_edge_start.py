@@ -16,7 +16,16 @@ from kit.edge import RunningEdge, running_edge
 
 def start(*flags: str, **environment: str) -> tuple[int, str, str]:
     """Run `portico edge` that is not expected to become ready: status, standard output, standard error."""
-    addresses = ("--https-addr", "127.0.0.1:0", "--http-addr", "off", "--ssh-addr", "off", "--admin-addr", "127.0.0.1:0")
+    addresses = (
+        "--https-addr",
+        "127.0.0.1:0",
+        "--http-addr",
+        "off",
+        "--ssh-addr",
+        "off",
+        "--admin-addr",
+        "127.0.0.1:0",
+    )
     done = subprocess.run(
         [sys.executable, "-m", "portico.cli.main", "edge", *addresses, *flags],
         capture_output=True,

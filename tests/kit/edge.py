@@ -104,7 +104,16 @@ def running_edge(directory: Path, *flags: str, tcp_ports: int = 20) -> Iterator[
             "--http-addr",
             "127.0.0.1:0",
         ),
-        *("--admin-addr", "127.0.0.1:0", "--tcp-host", "127.0.0.1", "--ssh-addr", "127.0.0.1:0", "--tcp-ports", f"{first}-{last}"),
+        *(
+            "--admin-addr",
+            "127.0.0.1:0",
+            "--tcp-host",
+            "127.0.0.1",
+            "--ssh-addr",
+            "127.0.0.1:0",
+            "--tcp-ports",
+            f"{first}-{last}",
+        ),
         *("--data-dir", str(data_dir), "--log-format", "json", "--drain-seconds", "2", *flags),
     ]
     with log.open("w") as errors:

@@ -76,4 +76,6 @@ def _allowed(request: Request) -> str:
     """All methods of the path; Starlette would tell those of the first route that has it."""
     routes: list[APIRoute] = request.app.state.routes
     path = request.scope["path"]
-    return ", ".join(sorted({method for route in routes if route.path_regex.match(path) for method in route.methods}))
+    return ", ".join(
+        sorted({method for route in routes if route.path_regex.match(path) for method in route.methods or ()})
+    )

@@ -152,7 +152,7 @@ class Agents:
                 cookie=admitted.cookie,
                 account_name=session.owner.name,
                 plan_name="Self-hosted",
-                agent_session_id=session.id,
+                agent_session_id=f"ts_{session.id}",
             ),
         )
         lease = SessionLease(

@@ -74,7 +74,7 @@ class AgentSession:
 
     def __init__(self, around: Surroundings, remote: str, left: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
-        self.id = f"ts_{secrets.token_hex(16)}"
+        self.id = secrets.token_hex(16)
         self.lease: link.SessionLease | None = None
         self.binds: dict[str, Bind] = {}
         self.figures = around.figures

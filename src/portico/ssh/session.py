@@ -73,7 +73,7 @@ class SshSession:
         part: Callable[[str], None],
     ) -> None:
         """`say` shows a line to the person at the client; `part` tells the reason and ends the connection."""
-        self.id = f"ts_{secrets.token_hex(16)}"
+        self.id = secrets.token_hex(16)
         self.lease: link.SessionLease | None = None
         self.binds: dict[str, Bind] = {}
         self.figures = around.figures
