@@ -1,6 +1,6 @@
 """One node of an edge as far as automatic certificates go: run by a test as a process of its own.
 
-`python -m kit.acme_node DATA_DIR DIRECTORY_URL CA_FILE NAME…` prints the serials when it has all certificates, and ends.
+`python -m kit.acme_node DATA_DIR DIRECTORY_URL CA_FILE NAME…` prints its certificates' serials when it has them all.
 """
 
 import asyncio
