@@ -305,6 +305,18 @@ async def test_an_upstream_that_is_down_is_said_and_recovers(
         assert "portico-error-code" not in answer.headers
 
 
+async def test_an_upstream_that_says_nothing_is_a_gateway_timeout(edge: RunningEdge, trust: ssl.SSLContext) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with raw_upstream(silent) as port, visitor(trust) as client:
+        url = (await forward(edge, f"https://127.0.0.1:{port}", verify_upstream_tls=False)).url()
+        answer = await client.get(url)
+        assert (answer.status_code, answer.headers["portico-error-code"]) == (504, "PORTICO_20021")
+        assert "no answer in time" in answer.text
+
+
 async def test_offline_and_unknown_hosts(edge: RunningEdge, trust: ssl.SSLContext) -> None:
     async with HttpUpstream() as upstream, visitor(trust) as client:
         listener = await forward(edge, upstream.port)

@@ -7,6 +7,8 @@ import ssl
 from enum import StrEnum
 from typing import Final
 
+from portico.model.errors import UPSTREAM_TIMEOUT, UPSTREAM_UNREACHABLE, ErrorCode
+
 
 class DialReason(StrEnum):
     """Why an upstream could not be reached."""
@@ -38,6 +40,11 @@ class DialError(Exception):
         super().__init__(text)
         self.reason = reason
         self.text = text
+
+    @property
+    def code(self) -> ErrorCode:
+        """What visitors are told: 504 where nothing answered in time, else 502."""
+        return UPSTREAM_TIMEOUT if self.reason is DialReason.TIMEOUT else UPSTREAM_UNREACHABLE
 
 
 _ERRNO_REASONS: Final = {

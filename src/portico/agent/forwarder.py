@@ -11,7 +11,7 @@ from portico.agent.dial import Dialer
 from portico.agent.dial_reason import DialError, explain
 from portico.agent.metrics import ConnectionMeter
 from portico.agent.tls_end import TlsEnd, refusal
-from portico.model.errors import UPSTREAM_UNREACHABLE, PorticoError
+from portico.model.errors import PorticoError
 from portico.tunnel.frames import ErrorCode, ProtocolError
 from portico.tunnel.messages import ProxyHeader, StreamKind, UpstreamFailed
 from portico.tunnel.proxy_protocol import ProxyReader
@@ -220,7 +220,7 @@ class Visit(Splice):
         """Tell the edge why, then end the stream; the order holds, for both are DATA frames."""
         self.forwarder.failed(error)
         if self.forwarder.http:
-            failed = UpstreamFailed(id=self.header.id, code=UPSTREAM_UNREACHABLE.number, reason=error.text)
+            failed = UpstreamFailed(id=self.header.id, code=error.code.number, reason=error.text)
             with suppress(PorticoError):
                 tell(self.stream.protocol, StreamKind.UPSTREAM_FAILED, failed.to_json())
         self.stream.write_eof()
@@ -278,7 +278,7 @@ class ObservedVisit(Visit):
         super().data_received(data)
 
     def _fail(self, error: DialError) -> None:
-        self._observer.refused(UPSTREAM_UNREACHABLE.status or 0)
+        self._observer.refused(error.code.status or 0)
         super()._fail(error)
 
     def _leave(self) -> None:
