@@ -317,6 +317,21 @@ async def test_an_upstream_that_says_nothing_is_a_gateway_timeout(edge: RunningE
         assert "no answer in time" in answer.text
 
 
+async def test_networks_that_may_not_come_are_told_so(edge: RunningEdge, trust: ssl.SSLContext) -> None:
+    async with HttpUpstream() as upstream, visitor(trust) as client:
+        open_url = (await forward(edge, upstream.port, deny_cidr=["203.0.113.0/24"])).url()
+        assert (await client.get(open_url)).status_code == 200
+        for option in ({"deny_cidr": ["0.0.0.0/0"]}, {"allow_cidr": ["203.0.113.0/24"]}):
+            seen = upstream.connections
+            url = (await forward(edge, upstream.port, domain="*.guarded.localhost", **option)).url()
+            # A wildcard, other letters, a claimed address: nothing leads around.
+            host = urlsplit(url).netloc.replace("*", "One")
+            answer = await client.get(f"https://{host}/", headers={"x-forwarded-for": "203.0.113.1"})
+            assert (answer.status_code, answer.headers["portico-error-code"]) == (403, "PORTICO_20024")
+            assert upstream.connections == seen
+            await portico.disconnect(url)
+
+
 async def test_offline_and_unknown_hosts(edge: RunningEdge, trust: ssl.SSLContext) -> None:
     async with HttpUpstream() as upstream, visitor(trust) as client:
         listener = await forward(edge, upstream.port)

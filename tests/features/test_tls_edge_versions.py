@@ -17,6 +17,7 @@ from kit.edge import running_edge
 from kit.openssl import Handshake
 from kit.polling import eventually
 from kit.recorder import recording_upstream
+from kit.sslscan import versions
 from kit.tls_edge import DOMAIN, TlsEdge
 from portico.model.errors import CERTIFICATE_INVALID, PorticoError
 
@@ -34,17 +35,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsEdge]:
         portico.kill()
 
 
-def versions_of(tls: TlsEdge, host: str) -> set[str]:
-    """The versions that sslscan finds switched on."""
-    if shutil.which("sslscan") is None:
-        pytest.skip("sslscan is missing")
-    command = ["sslscan", "--xml=-", "--no-colour", f"--sni-name={host}", f"127.0.0.1:{tls.port}"]
-    scan = ElementTree.fromstring(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    found = [each for each in scan.iter("protocol") if each.get("enabled") == "1"]
-    return {f"{each.get('type')} {each.get('version')}" for each in found}
-
-
-BOTH, MODERN, OLDER = {"tls 1.2", "tls 1.3"}, {"tls 1.3"}, {"tls 1.2"}
+BOTH, MODERN, OLDER = {"1.2", "1.3"}, {"1.3"}, {"1.2"}
 ENDED = {
     # where TLS ends at the edge: https on the edge's certificate and on one made on demand, and tls
     "https://app.edge.test": {},
@@ -56,7 +47,7 @@ ENDED = {
 @pytest.mark.parametrize("url", ENDED)
 def test_row_1_26_minimum_1_2_and_1_3_preferred(tls: TlsEdge, url: str) -> None:
     with tls.serving(url, **ENDED[url]) as host:
-        assert versions_of(tls, host) == BOTH
+        assert versions(tls.port, host) == BOTH
         assert tls.visit(host).version == "TLSv1.3"
         assert tls.visit(host, "-tls1_2").version == "TLSv1.2"
         for old in ("-tls1", "-tls1_1"):
@@ -72,8 +63,8 @@ def test_row_1_26_an_endpoint_s_own_versions(
     tls: TlsEdge, url: str, policy: dict[str, object], wanted: set[str]
 ) -> None:
     with tls.serving(url, terminate_tls=policy) as host:
-        assert versions_of(tls, host) == wanted
-        refused = {"-tls1_2": "tls 1.2", "-tls1_3": "tls 1.3"}
+        assert versions(tls.port, host) == wanted
+        refused = {"-tls1_2": "1.2", "-tls1_3": "1.3"}
         for flag, version in refused.items():
             assert tls.visit(host, flag).alert == (None if version in wanted else 70)
 
@@ -187,7 +178,7 @@ def test_row_1_26_the_edge_s_own_minimum_is_a_floor(tmp_path: Path) -> None:
         modern = TlsEdge(edge, upstream, tmp_path)
         for url in ("https://app.edge.test", "https://app.own.test", "tls://app-tls.edge.test"):
             with modern.serving(url, terminate_tls={"min_version": "1.2"}) as host:
-                assert versions_of(modern, host) == MODERN
+                assert versions(modern.port, host) == MODERN
         with (
             pytest.raises(PorticoError, match=r"1\.2 is below 1\.3"),
             modern.serving("https://old.edge.test", terminate_tls={"max_version": "1.2"}),

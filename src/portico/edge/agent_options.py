@@ -6,13 +6,14 @@ service open. Of traffic policies it enforces `terminate-tls` alone.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from typing import Final
 from urllib.parse import urlsplit
 
 from portico.certificates.check import check_own_pair
 from portico.edge.bind_request import BindRequest
 from portico.model.authority_bundle import certificates_only, read_revocations
-from portico.model.endpoint import EdgeTls, EndpointUrl, KeyPair, Scheme, TlsVersion
+from portico.model.endpoint import EdgeTls, EndpointUrl, KeyPair, Networks, Scheme, TlsVersion
 from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
 from portico.model.x509 import read_authorities
 from portico.policy.document import Action, read_actions
@@ -28,12 +29,13 @@ NOT_ENFORCED: Final = {
     "webhook_verification": "webhook verification",
     "circuit_breaker": "a circuit breaker",
     "compression": "compression",
-    "ip_restriction": "IP restrictions",
     "response_headers": "changes of response headers",
     "websocket_tcp_converter": "the websocket converter",
     "user_agent_filter": "the user agent filter",
 }
 """Options that nothing on the edge enforces; they are on where they are neither absent nor empty text."""
+MAX_NETWORKS: Final = 200
+"""Networks in one list: each is looked at for each request."""
 MAX_AUTHORITIES: Final = 10
 """CAs of one endpoint, as at ngrok (https://ngrok.com/docs/universal-gateway/tls-termination/#mutual-tls)."""
 
@@ -58,6 +60,7 @@ def bind_request(bind: Bind, minimum: TlsVersion = TlsVersion.TLS_1_2) -> BindRe
         upstream_http=_upstream_http(bind.forwards_proto),
         proxy_protocol=_proxy_protocol(options.proxy_proto),
         host_header=_host_header(options),
+        networks=_networks(scheme, options),
         pooling=bind.extra.pooling_enabled,
         name=bind.extra.name,
         description=bind.extra.description,
@@ -220,6 +223,28 @@ def _host_header(options: BindOptions) -> str | None:
     if changes.get("remove") or len(hosts) != len(lines):
         raise PorticoError(NOT_SERVED, "this edge does not offer changes of request headers other than host")
     return hosts[0] if hosts else None
+
+
+def _networks(scheme: Scheme, options: BindOptions) -> Networks | None:
+    given = options.ip_restriction
+    if given is None:
+        return None
+    if scheme not in (Scheme.HTTP, Scheme.HTTPS):
+        raise PorticoError(NOT_SERVED, "this edge offers IP restrictions for http and https endpoints only")
+    return Networks(_cidrs(given.get("allow_cidrs")), _cidrs(given.get("deny_cidrs")))
+
+
+def _cidrs(given: object) -> tuple[str, ...]:
+    """Networks in their canonical form; host bits may be set, as ngrok's SDKs let them."""
+    listed = given or []
+    if not isinstance(listed, list):
+        raise PorticoError(BIND_INVALID, "IP restrictions are lists of networks")
+    if len(listed) > MAX_NETWORKS:
+        raise PorticoError(BIND_INVALID, f"{len(listed)} networks are given; {MAX_NETWORKS} are the most")
+    try:
+        return tuple(str(ip_network(str(one), strict=False)) for one in listed)
+    except ValueError as error:
+        raise PorticoError(BIND_INVALID, f"IP restrictions: {error}") from None
 
 
 def _refuse_not_enforced(options: BindOptions, bindings: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from portico.model.endpoint import EdgeTls, Scheme
+from portico.model.endpoint import EdgeTls, Networks, Scheme
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class BindRequest:
     upstream_http: int = 1
     proxy_protocol: int = 0
     host_header: str | None = None
+    networks: Networks | None = None
     pooling: bool = False
     name: str = ""
     description: str = ""

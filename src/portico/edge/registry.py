@@ -315,7 +315,7 @@ class Registry:
         both_pooled = first.pooling and request.pooling
         if not both_pooled and request.scheme is not None:
             raise PorticoError(ALREADY_ONLINE, f"{url} is already online")
-        for option in ("tls", "upstream_http", "host_header"):
+        for option in ("tls", "upstream_http", "host_header", "networks"):
             if getattr(first, option) != getattr(request, option):
                 raise PorticoError(BIND_INVALID, f"the pool of {url} has another {option}; all its members must agree")
         if (first.proxy_protocol > 0) != (request.proxy_protocol > 0):
@@ -373,6 +373,7 @@ def _endpoint(url: EndpointUrl, request: BindRequest, addresses: tuple[Address, 
         upstream_http=request.upstream_http,
         proxy_protocol=request.proxy_protocol > 0,
         host_header=request.host_header,
+        networks=request.networks,
     )
 
 

@@ -116,6 +116,15 @@ class EdgeTls:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """Which visitors may come in, by address: those of `allowed` (none named: all) who are not in `denied`."""
+
+    allowed: tuple[str, ...] = ()
+    """CIDR, IPv4 or IPv6."""
+    denied: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Address:
     """Where an endpoint's bytes may go: the Unix socket of a bind, or later a host and port."""
@@ -138,6 +147,8 @@ class Endpoint:
     """Whether the upstream wants a PROXY header (the version is the relay's matter)."""
     host_header: str | None = None
     """Host header to send instead of the visitor's."""
+    networks: Networks | None = None
+    """None where everybody may come; for http and https."""
 
     @property
     def is_http(self) -> bool:

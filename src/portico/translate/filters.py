@@ -4,6 +4,7 @@ from portico.model.edge import EdgeFrame
 from portico.translate import names, visitor_certificate
 from portico.translate.challenges import challenge_filter
 from portico.translate.lookup import lookup_filter
+from portico.translate.networks import network_filter
 from portico.translate.typed import Body, extension
 
 
@@ -19,6 +20,8 @@ def http_filters(frame: EdgeFrame, scope_class: str, labels: int, *, tells_certi
         *([challenge_filter()] if answers else []),
         # Then: it settles which endpoint is meant, so everything behind it runs under that endpoint's settings.
         lookup_filter(frame, scope_class, labels),
+        # Who may not come in costs nothing more.
+        network_filter(),
         # On the chains alone that ask for a certificate, whose every request has one or may have one.
         *([visitor_certificate.name_filter()] if tells_certificate else []),
         # Last by Envoy's rule. The x-envoy headers would tell upstreams and visitors of the edge's inside.

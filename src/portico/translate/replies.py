@@ -21,6 +21,7 @@ def local_replies(domain: str, *, shared: bool) -> Body:
         (_status(OFFLINE_STATUS), errors.ENDPOINT_OFFLINE),
         *(_unknown_host(domain) if shared else []),
         (_any(_status(MISDIRECTED_STATUS), _flags("NR")), errors.MISDIRECTED),
+        (_status(403), errors.POLICY_DENIED),
         (_flags("UO"), errors.STREAM_LIMIT),
         (_flags("UH", "UF", "LH"), errors.TUNNEL_UNAVAILABLE),
         # Silence is 408 where the request itself stopped, and 504 where the response never began.

@@ -4,8 +4,8 @@ from typing import Final
 
 from portico.model import pages
 from portico.model.edge import EdgeFrame
-from portico.model.endpoint import Endpoint
-from portico.translate import lookup, names
+from portico.model.endpoint import Endpoint, Networks
+from portico.translate import lookup, names, networks
 from portico.translate.replies import MISDIRECTED_STATUS, OFFLINE_STATUS
 from portico.translate.resource import SCOPE, Resource
 from portico.translate.typed import Body, extension
@@ -40,8 +40,15 @@ _RETRY: Final[Body] = {
 }
 
 
-def forwarding_scope(frame: EdgeFrame, scope_class: str, host: str, cluster: str, host_header: str | None) -> Resource:
-    """Requests of `scope_class` for `host` go to `cluster`."""
+def forwarding_scope(
+    frame: EdgeFrame,
+    scope_class: str,
+    host: str,
+    cluster: str,
+    host_header: str | None = None,
+    allowed: Networks | None = None,
+) -> Resource:
+    """Requests of `scope_class` for `host` go to `cluster`, those from `allowed` networks."""
     action: Body = {
         "cluster": cluster,
         "timeout": "0s",  # a response may take as long as it takes; silence is ended by the stream's idle timeout
@@ -49,7 +56,7 @@ def forwarding_scope(frame: EdgeFrame, scope_class: str, host: str, cluster: str
     }
     if host_header is not None:
         action["host_rewrite_literal"] = host_header
-    return _scope(frame, scope_class, host, {"route": action, **_error_headers(frame)})
+    return _scope(frame, scope_class, host, {"route": action, **_error_headers(frame)}, allowed)
 
 
 def offline_scope(frame: EdgeFrame, scope_class: str, host: str) -> Resource:
@@ -67,10 +74,10 @@ def endpoint_scope(frame: EdgeFrame, endpoint: Endpoint, scope_class: str, clust
     host = endpoint.url.host
     if not endpoint.addresses:
         return offline_scope(frame, scope_class, host)
-    return forwarding_scope(frame, scope_class, host, cluster, endpoint.host_header)
+    return forwarding_scope(frame, scope_class, host, cluster, endpoint.host_header, endpoint.networks)
 
 
-def _scope(frame: EdgeFrame, scope_class: str, host: str, answer: Body) -> Resource:
+def _scope(frame: EdgeFrame, scope_class: str, host: str, answer: Body, allowed: Networks | None = None) -> Resource:
     name = names.scope_name(scope_class, host)
     routes: Body = {
         "name": name,
@@ -83,7 +90,7 @@ def _scope(frame: EdgeFrame, scope_class: str, host: str, answer: Body) -> Resou
                 "name": "v",
                 "domains": ["*"],
                 "routes": [{"name": name, "match": {"prefix": "/"}, **answer}],
-                "typed_per_filter_config": lookup.switched_off(),
+                "typed_per_filter_config": {**lookup.switched_off(), **networks.for_scope(allowed)},
                 **_code_prefix(frame),
             }
         ],

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kit.client_certificates import HOUR, VisitorAuthority
 from portico.edge.agent_options import bind_request, echoed_options, labelled_request, refuse_patched_policy
 from portico.edge.bind_request import BindRequest
-from portico.model.endpoint import ClientVerification, EdgeTls, EndpointUrl, KeyPair, Scheme, TlsVersion
+from portico.model.endpoint import ClientVerification, EdgeTls, EndpointUrl, KeyPair, Networks, Scheme, TlsVersion
 from portico.model.errors import NOT_SERVED, PorticoError
 from portico.tunnel.frames import ProtocolError
 from portico.tunnel.messages import Bind, StartTunnelWithLabel
@@ -226,7 +226,6 @@ def test_half_a_pair_is_refused(half: dict[str, str]) -> None:
         ("CircuitBreaker", {"error_threshold": 0.5}, "circuit"),
         ("Compression", {}, "compression"),
         ("WebsocketTCPConverter", {}, "websocket"),
-        ("IPRestriction", {"allow_cidrs": ["10.0.0.0/8"]}, "IP"),
         ("ResponseHeaders", {"add": ["x: y"]}, "response headers"),
         ("UserAgentFilter", {"allow": ["x"]}, "user agent"),
         ("RequestHeaders", {"add": ["x: y"]}, "request headers"),
@@ -245,6 +244,21 @@ def test_what_nothing_enforces_is_refused_and_its_values_are_not_told(option: st
 @pytest.mark.parametrize("policy", ['{"on_http_request": []}', "on_http_request: []", "", {}])
 def test_a_policy_without_rules_is_no_policy(policy: object) -> None:
     assert request(TrafficPolicy=policy).scheme is Scheme.HTTPS
+
+
+def test_networks_arrive_in_their_canonical_form() -> None:
+    wanted = request(IPRestriction={"allow_cidrs": ["10.1.2.3/8", "2001:db8::1"], "deny_cidrs": ["10.9.0.0/16"]})
+    assert wanted.networks == Networks(("10.0.0.0/8", "2001:db8::1/128"), ("10.9.0.0/16",))
+    assert request(IPRestriction=None).networks is None
+
+
+def test_networks_that_are_none_and_networks_where_nothing_enforces_them() -> None:
+    with refused(20_005, "10.0.0.0/99"):
+        request(IPRestriction={"allow_cidrs": ["10.0.0.0/99"]})
+    with refused(20_005, "201"):
+        request(IPRestriction={"deny_cidrs": ["10.0.0.0/8"] * 201})
+    with refused(20_006, "http"):
+        request("tcp", IPRestriction={"deny_cidrs": ["10.0.0.0/8"]})
 
 
 def test_the_host_header_comes_as_an_added_request_header() -> None:
