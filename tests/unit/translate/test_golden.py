@@ -10,7 +10,16 @@ import pytest
 import yaml
 
 from portico.model.edge import EdgeFrame, SocketAddress
-from portico.model.endpoint import Address, ClientVerification, EdgeTls, Endpoint, EndpointUrl, KeyPair, TlsVersion
+from portico.model.endpoint import (
+    Address,
+    ClientVerification,
+    EdgeTls,
+    Endpoint,
+    EndpointUrl,
+    KeyPair,
+    Networks,
+    TlsVersion,
+)
 from portico.translate.endpoints import endpoint_resources
 from portico.translate.sni import SniTable, filter_chain_matcher
 
@@ -36,6 +45,8 @@ def read_endpoint(fields: dict[str, Any]) -> Endpoint:
     url = EndpointUrl.parse(fields.pop("url"))
     addresses = tuple(Address(**each) for each in fields.pop("addresses", []))
     tls = read_tls(fields.pop("tls")) if "tls" in fields else None
+    if "networks" in fields:
+        fields["networks"] = Networks(**{key: tuple(cidrs) for key, cidrs in fields["networks"].items()})
     return Endpoint(url, addresses, tls, **fields)
 
 
