@@ -2,6 +2,8 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,18 +33,25 @@ def test_one_edge_at_a_time_holds_it(tmp_path: Path) -> None:
     DataDir.open(tmp_path).close()
 
 
-def test_a_killed_edge_holds_nothing_and_leaves_no_socket(tmp_path: Path) -> None:
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A directory whose own `run` has room for sockets; pytest's may be too long."""
+    with tempfile.TemporaryDirectory() as path:
+        yield Path(path)
+
+
+def test_a_killed_edge_holds_nothing_and_leaves_no_socket(short_path: Path) -> None:
     code = f"""
 import os
 from pathlib import Path
 from portico.edge.data_dir import DataDir
-data_dir = DataDir.open(Path({str(tmp_path)!r}))
+data_dir = DataDir.open(Path({str(short_path)!r}))
 (data_dir.run_dir / "stale.sock").touch()
 os.kill(os.getpid(), 9)
 """
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
-    assert (tmp_path / "run" / "stale.sock").exists()
-    with DataDir.open(tmp_path) as data_dir:
+    assert (short_path / "run" / "stale.sock").exists()
+    with DataDir.open(short_path) as data_dir:
         assert list(data_dir.run_dir.iterdir()) == []
 
 
