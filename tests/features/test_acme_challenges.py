@@ -118,8 +118,7 @@ def test_a_refused_name_is_served_by_the_own_authority_and_says_why(stage: Stage
     )
     assert "rejectedIdentifier" in refused[0]["reason"]
     assert refused[0]["next_attempt"]
-    failures = edge.metric("portico_automatic_certificate_failures")
-    assert failures[f'name="{BLOCKED}"'] >= 1
+    eventually(lambda: edge.metric("portico_automatic_certificate_failures").get(f'name="{BLOCKED}"', 0) >= 1)
     assert not edge.is_public(host_of(listener))
 
 

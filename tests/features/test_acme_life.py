@@ -18,10 +18,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 import portico
 from kit.acme_edge import DOMAIN, AcmeEdge, Place, acme_edge, trusting
 from kit.key_pairs import KeyPairs
-from kit.pebble import Names, free_port, running_names, running_pebble
+from kit.pebble import BLOCKED, Names, free_port, running_names, running_pebble
 from kit.polling import eventually
 from kit.service import http_service
 from kit.visitor import Visitor
+from portico.certificates.acme_rules import AcmeDirectory
+from portico.certificates.acme_session import AcmeError, AcmeSession
 
 VALID, PENDING, FAILING, RENEWING = (f'state="{state}"' for state in ("valid", "pending", "failing", "renewing"))
 
@@ -94,6 +96,19 @@ def test_row_1_24_certificates_change_under_open_connections(tmp_path: Path, nam
             seen.add(shown)
         assert answer.read().decode().split() == [str(number) for number in range(120)]
         connection.close()
+
+
+def test_an_authority_that_does_not_know_the_replaced_certificate_gets_an_order_all_the_same(
+    tmp_path: Path, names: Names
+) -> None:
+    place = Place.free()
+    with running_pebble(tmp_path / "ca", names, http_port=place.http, tls_port=place.https) as pebble:
+        session = AcmeSession(AcmeDirectory(**pebble.settings), "", None)
+        session.account()
+        unknown = "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"
+        assert session.new_order(("one.example.org",), unknown).resource.uri
+        with pytest.raises(AcmeError):
+            session.new_order((BLOCKED,), unknown)
 
 
 @contextmanager

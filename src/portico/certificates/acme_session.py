@@ -177,13 +177,21 @@ class AcmeSession:
             except errors.ConflictError:  # replaced already, by an order that was lost (RFC 9773, 5)
                 response = self._client.order(names, self._directory.profile, "")
             except messages.Error as error:
-                if error.code != "accountDoesNotExist":
-                    raise
-                # It has forgotten us; the same key is registered again.
-                self._account = self._network.account = None
-                self.account()
-                response = self._client.order(names, self._directory.profile, replaces)
+                response = self._order_again(names, replaces, error)
             return _order(response.json(), response.headers["Location"])
+
+    def _order_again(self, names: tuple[str, ...], replaces: str, error: messages.Error) -> requests.Response:
+        """Order once more without what the authority may have stumbled over; raises `error` where that is nothing."""
+        if error.code == "accountDoesNotExist":
+            # It has forgotten us; the same key is registered again.
+            self._account = self._network.account = None
+            self.account()
+            return self._client.order(names, self._directory.profile, replaces)
+        if replaces and error.code != "rateLimited":
+            # The mention is a courtesy, and one that is not understood would fail every renewal to come: Pebble does
+            # not find the orders of some serial numbers.
+            return self._client.order(names, self._directory.profile, "")
+        raise error
 
     def authorization(self, url: str) -> tuple[Authorization, float]:
         """An authorization as it is now, and seconds until it is worth another look. Raises AcmeError."""
