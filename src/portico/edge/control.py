@@ -196,7 +196,10 @@ class Control:
         return secret_resource(name, pair)
 
     def _secrets_in_use(self) -> list[Resource]:
-        return [secret for name in sorted(self._hosts) if (secret := self._secret(name))]
+        return self._secrets_of(self._hosts)
+
+    def _secrets_of(self, hosts: Iterable[str]) -> list[Resource]:
+        return [secret for name in sorted(hosts) if (secret := self._secret(name))]
 
     def _edge_secrets(self) -> list[Resource]:
         public = [
@@ -216,8 +219,7 @@ class Control:
 
     async def _replace_certificates(self, hosts: Iterable[str]) -> None:
         try:
-            secrets = [secret for name in sorted(hosts) if (secret := self._secret(name))]
-            await self._publisher.replace([*self._edge_secrets(), *secrets])
+            await self._publisher.replace([*self._edge_secrets(), *self._secrets_of(hosts)])
         except PorticoError as error:
             log.error("certificates are not renewed", extra={"code": str(error.code), "reason": error.message})
 
