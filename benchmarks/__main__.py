@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks import machine, page
 from benchmarks.bench import FULL, QUICK, Bench, Size, bench
 from benchmarks.figure import Benchmark, Figure, merged, summary
+from benchmarks.number import number
 from benchmarks.suite import ALONE, SUITE, TRAFFIC
 
 _PROGRAMS = ("wrk", "curl")
@@ -70,10 +71,8 @@ def _run(benchmark: Benchmark, made: Bench, done: list[list[Figure]]) -> None:
     print(f"\n{benchmark.title} ({time.monotonic() - began:.0f} s)")
     for figure in figures:
         values = summary(figure)
-        spread = (
-            f"  ({page.number(values['lowest'])} to {page.number(values['highest'])})" if values["samples"] > 1 else ""
-        )
-        print(f"  {figure.name:66} {page.number(values['median']):>10} {figure.unit}{spread}", flush=True)
+        spread = f"  ({number(values['lowest'])} to {number(values['highest'])})" if values["samples"] > 1 else ""
+        print(f"  {figure.name:66} {number(values['median']):>10} {figure.unit}{spread}", flush=True)
 
 
 def _results(

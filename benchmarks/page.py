@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from benchmarks import ROOT
+from benchmarks.number import number
 
 RESULTS = ROOT / "benchmarks" / "results" / "portico.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -64,13 +65,6 @@ def _section(benchmark: dict[str, Any]) -> str:
 def _row(figure: dict[str, Any]) -> str:
     values = " | ".join(number(figure[key]) for key in ("median", "lowest", "highest"))
     return f"| {figure['name']} | {values} | {figure['unit']} | {figure['samples']} |\n"
-
-
-def number(value: float) -> str:
-    """Three digits that count, thousands apart."""
-    if value == 0 or abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.1g}"
 
 
 def main() -> int:
