@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from kit.translated import MARK, TranslatedEdge, endpoint, http_upstream, translated_edge
 from portico.model import errors, pages
-from portico.model.endpoint import Address
+from portico.model.endpoint import UnixSocket
 from portico.model.errors import ErrorCode
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -60,7 +60,7 @@ async def edge() -> AsyncIterator[TranslatedEdge]:
         endpoints = [
             endpoint(f"https://{name}.edge.test", await running.serve(handler, name)) for name, handler in serve.items()
         ]
-        dead = Address(str(running.directory / "nobody.sock"))
+        dead = UnixSocket(str(running.directory / "nobody.sock"))
         await running.publish(*endpoints, endpoint("https://dead.edge.test", dead), endpoint("https://off.edge.test"))
         yield running
 

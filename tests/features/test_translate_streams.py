@@ -14,7 +14,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, unix_serve
 
 from kit.translated import TranslatedEdge, endpoint, http_upstream, read_answer, translated_edge
-from portico.model.endpoint import Address
+from portico.model.endpoint import UnixSocket
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 CHUNK = b"x" * 65_536
@@ -76,7 +76,7 @@ async def edge() -> AsyncIterator[TranslatedEdge]:
     async with translated_edge() as running:
         plain = await running.serve(http_upstream("plain"), "plain")
         alive = [await running.serve(http_upstream(f"pool{n}"), f"pool{n}") for n in range(3)]
-        dead = Address(str(running.directory / "dead.sock"))
+        dead = UnixSocket(str(running.directory / "dead.sock"))
         rpc = running.directory / "rpc.sock"
         server = grpc.aio.server()
         server.add_generic_rpc_handlers((Streaming(),))
@@ -88,12 +88,12 @@ async def edge() -> AsyncIterator[TranslatedEdge]:
             endpoint("https://sink.edge.test", await running.serve(sink, "sink")),
             endpoint("https://events.edge.test", await running.serve(events, "events")),
             endpoint("https://trailers.edge.test", await running.serve(trailers, "trailers")),
-            endpoint("https://ws.edge.test", Address(str(ws))),
-            endpoint("http://ws.edge.test", Address(str(ws))),
-            endpoint("https://rpc.edge.test", Address(str(rpc)), upstream_http=2),
+            endpoint("https://ws.edge.test", UnixSocket(str(ws))),
+            endpoint("http://ws.edge.test", UnixSocket(str(ws))),
+            endpoint("https://rpc.edge.test", UnixSocket(str(rpc)), upstream_http=2),
             endpoint("https://pool.edge.test", *alive),
             endpoint("https://halfdead.edge.test", dead, alive[0]),
-            endpoint("https://weighted.edge.test", Address(alive[0].path, 9), alive[1]),
+            endpoint("https://weighted.edge.test", UnixSocket(alive[0].path, 9), alive[1]),
         )
         async with unix_serve(websocket_echo, str(ws)):
             yield running
@@ -197,7 +197,7 @@ async def test_streams_outlive_changes(edge: TranslatedEdge) -> None:
     options = {"ssl": edge.visitor(), "server_hostname": "ws.edge.test", "host": "127.0.0.1"}
     async with connect(f"wss://ws.edge.test:{edge.https}/", **options) as socket:
         for number in range(5):
-            address = Address(str(edge.directory / "ws.sock"))
+            address = UnixSocket(str(edge.directory / "ws.sock"))
             await edge.publish(
                 endpoint(f"https://m{number}.edge.test", address), endpoint(f"tls://n{number}.test", address)
             )

@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from kit.envoy import free_port, running_envoy
 from portico.envoy.ads import AdsServer
 from portico.model.edge import EdgeFrame, SocketAddress
-from portico.model.endpoint import Address, EdgeTls, Endpoint, EndpointUrl, KeyPair
+from portico.model.endpoint import Address, EdgeTls, Endpoint, EndpointUrl, KeyPair, UnixSocket
 from portico.translate.endpoints import endpoint_resources
 from portico.translate.listeners import frame_resources, https_listener, listener_resources
 from portico.translate.names import EDGE_CERTIFICATE
@@ -95,11 +95,11 @@ class TranslatedEdge:
         assert self.frame.http
         return self.frame.http.port
 
-    async def serve(self, handler: Serve, name: str) -> Address:
+    async def serve(self, handler: Serve, name: str) -> UnixSocket:
         """Serve a Unix socket."""
         path = str(self.directory / f"{name}.sock")
         self.sockets.append(await asyncio.start_unix_server(handler, path))
-        return Address(path)
+        return UnixSocket(path)
 
     async def publish(self, *endpoints: Endpoint) -> None:
         """Publish as an edge does: each endpoint's resources, and the https listener if its matcher changes."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from portico.model.endpoint import EdgeTls, Networks, Scheme
+from portico.model.endpoint import EdgeTls, HostPort, Networks, Scheme
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class BindRequest:
     host_header: str | None = None
     networks: Networks | None = None
     pooling: bool = False
+    upstreams: tuple[HostPort, ...] = ()
+    """What the edge reaches itself, in place of the session's own address."""
     name: str = ""
     description: str = ""
     metadata: str = ""

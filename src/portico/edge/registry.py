@@ -13,7 +13,7 @@ from typing import Final
 from portico.edge.bind_request import BindRequest
 from portico.edge.naming import Naming
 from portico.model.acl import EVERYTHING, Acl
-from portico.model.endpoint import Address, EdgeTls, Endpoint, EndpointUrl, Scheme
+from portico.model.endpoint import Address, EdgeTls, Endpoint, EndpointUrl, Scheme, UnixSocket
 from portico.model.errors import (
     ALREADY_ONLINE,
     BIND_FORBIDDEN,
@@ -45,6 +45,7 @@ class Session:
 
     id: str
     relay: str
+    """Empty for the session of what the settings declare, which no agent holds."""
     client_id: str
     leg: int
     owner: Owner
@@ -62,7 +63,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class LiveBind:
-    """One address of one endpoint, given by one session."""
+    """What one session gives one endpoint: its own socket, or addresses that the edge reaches itself."""
 
     id: str
     token: str
@@ -72,6 +73,11 @@ class LiveBind:
     request: BindRequest
     started: float = 0.0
     """Unix time."""
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where the endpoint's bytes may go by it."""
+        return self.request.upstreams or (UnixSocket(self.address),)
 
 
 @dataclass(slots=True)
@@ -131,8 +137,8 @@ class Registry:
 
     @property
     def sessions(self) -> Iterator[Session]:
-        """All live sessions."""
-        return iter(self._sessions.values())
+        """All live sessions of agents."""
+        return (session for session in self._sessions.values() if session.relay)
 
     def predecessor(self, client_id: str, leg: int) -> Session | None:
         """The session that a returning agent takes the place of."""
@@ -145,6 +151,11 @@ class Registry:
         if self._session_counts[session.owner.name] >= limit:
             raise PorticoError(TOO_MANY_SESSIONS, f"{session.owner.name} has {limit} sessions, which is its limit")
         self._admit(session)
+
+    def begin_declared(self, session: Session) -> None:
+        """Admit the session of what the settings declare. It never ends, and is none of its owner's agents."""
+        self._sessions[session.id] = session
+        self._binds[session.id] = {}
 
     def change_acl(self, credential: str, acl: Acl) -> None:
         """From now on this holds for the binds of the credential's sessions; what is online stays so."""
@@ -262,8 +273,8 @@ class Registry:
         """What Envoy is to know of `url`; no addresses where it is known but offline, None where it is unknown."""
         pool = self._pools.get(url)
         if pool is not None:
-            addresses = tuple(sorted(Address(bind.address) for bind in pool.binds.values()))
-            return _endpoint(url, pool.first.request, addresses)
+            members = sorted(pool.binds.values(), key=lambda bind: bind.address)
+            return _endpoint(url, pool.first.request, tuple(each for bind in members for each in bind.addresses))
         if url in self._holds:
             return _endpoint(url, self._holds[url].request, ())
         if url.scheme is Scheme.HTTPS and url.host in self._reserved and self._rival(url) is None:

@@ -46,6 +46,8 @@ class EdgeFrame:
     """What every visitor and agent must speak at least; an endpoint may demand more, never less."""
     challenges: ChallengeSockets | None = None
     """None where every automatic certificate is of the edge's own authority."""
+    system_authorities: str = ""
+    """File with the CAs that this machine trusts, for upstreams that are reached in TLS."""
     wildcard: bool = True
     """Whether the edge's certificate covers `*.domain`, where that may be; else each name has a certificate."""
 

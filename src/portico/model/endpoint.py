@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from portico.model.errors import URL_INVALID, PorticoError
@@ -125,12 +125,37 @@ class Networks:
     denied: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Address:
-    """Where an endpoint's bytes may go: the Unix socket of a bind, or later a host and port."""
+@dataclass(frozen=True, slots=True)
+class UnixSocket:
+    """The socket of a bind, where its relay waits."""
 
     path: str
     weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class AddressTls:
+    """TLS that the edge itself speaks to an address, whose certificate is always verified."""
+
+    server_name: str
+    """The name, or IP, that the certificate must be for; a name is also sent as SNI."""
+    authorities: str | None = None
+    """PEM of the CAs to trust; None means the system's."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """A service that the edge reaches itself."""
+
+    host: str
+    """An IP address, or a name that is looked up before it is published."""
+    port: int
+    weight: int = 1
+    tls: AddressTls | None = None
+
+
+Address: TypeAlias = UnixSocket | HostPort
+"""Where an endpoint's bytes may go. A tunnel is just an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +169,7 @@ class Endpoint:
     upstream_http: int = 1
     """HTTP version to speak to the upstream (1 or 2), for http and https."""
     proxy_protocol: bool = False
-    """Whether the upstream wants a PROXY header (the version is the relay's matter)."""
+    """Whether the upstream wants a PROXY header (towards agents the version is the relay's matter)."""
     host_header: str | None = None
     """Host header to send instead of the visitor's."""
     networks: Networks | None = None
@@ -155,10 +180,10 @@ class Endpoint:
         """Whether Envoy speaks HTTP for it."""
         return self.url.scheme in (Scheme.HTTP, Scheme.HTTPS)
 
-    @property
-    def tells_visitor(self) -> bool:
-        """Whether each connection to an address begins with a PROXY v2 header that tells the visitor's address.
+    def tells_visitor(self, address: Address) -> bool:
+        """Whether each connection to `address` begins with a PROXY v2 header that tells the visitor's address.
 
-        Connections that carry HTTP are shared between visitors, unless the upstream asked for the header itself.
+        A relay always wants it where connections are not shared between visitors, as those that carry HTTP are; others
+        only where it was asked for.
         """
-        return not self.is_http or self.proxy_protocol
+        return self.proxy_protocol or (not self.is_http and isinstance(address, UnixSocket))

@@ -1,12 +1,13 @@
-"""Clusters: where an endpoint's bytes go, over one or several Unix sockets."""
+"""Clusters: where an endpoint's bytes go, over one or several addresses."""
 
 from typing import Any, Final
 
 from portico.model.edge import ChallengeSockets, EdgeFrame
-from portico.model.endpoint import Address, Endpoint
+from portico.model.endpoint import Address, Endpoint, UnixSocket
 from portico.translate import names
+from portico.translate.hosts import TransportSocket, endpoint_socket, hosts, plain, proxied
 from portico.translate.resource import CLUSTER, Resource
-from portico.translate.typed import Body, extension, pipe, typed
+from portico.translate.typed import Body, typed
 
 BUFFER_BYTES: Final = 262_144
 """What a connection holds for a slow reader. 32 KiB costs 30 % of the rate of 100 KB bodies, 1 MiB gains nothing."""
@@ -19,9 +20,9 @@ _NO_LIMIT: Final = 1_000_000
 """Envoy's own limit of 1024 per cluster would be met by one busy endpoint; the relay has the limit that counts."""
 
 
-def endpoint_cluster(endpoint: Endpoint, name: str) -> Resource:
+def endpoint_cluster(endpoint: Endpoint, frame: EdgeFrame, name: str) -> Resource:
     """The cluster of an endpoint's addresses."""
-    body = _cluster(name, endpoint.addresses, proxied=endpoint.tells_visitor)
+    body = _cluster(name, endpoint.addresses, endpoint_socket(endpoint, frame))
     if endpoint.is_http:
         body["typed_extension_protocol_options"] = _http_options(endpoint.upstream_http)
     return Resource(CLUSTER, name, body)
@@ -29,46 +30,39 @@ def endpoint_cluster(endpoint: Endpoint, name: str) -> Resource:
 
 def agents_cluster(frame: EdgeFrame) -> Resource:
     """The relays' sockets for agents; the PROXY header tells the agent's address."""
-    body = _cluster(names.AGENTS_CLUSTER, tuple(map(Address, frame.agent_sockets)), proxied=True)
+    body = _cluster(names.AGENTS_CLUSTER, tuple(map(UnixSocket, frame.agent_sockets)), proxied)
     return Resource(CLUSTER, names.AGENTS_CLUSTER, body)
 
 
 def api_cluster(frame: EdgeFrame) -> Resource:
     """Control's API."""
-    body = _cluster(names.API_CLUSTER, (Address(frame.api_socket),), proxied=False)
+    body = _cluster(names.API_CLUSTER, (UnixSocket(frame.api_socket),))
     body["typed_extension_protocol_options"] = _http_options(1)
     return Resource(CLUSTER, names.API_CLUSTER, body)
 
 
 def challenge_clusters(sockets: ChallengeSockets) -> list[Resource]:
     """Control, for certificate authorities: their requests, and their handshakes."""
-    http = _cluster(names.HTTP_CHALLENGES, (Address(sockets.http),), proxied=False)
+    http = _cluster(names.HTTP_CHALLENGES, (UnixSocket(sockets.http),))
     http["typed_extension_protocol_options"] = _http_options(1)
-    tls = _cluster(names.TLS_CHALLENGES, (Address(sockets.tls),), proxied=False)
+    tls = _cluster(names.TLS_CHALLENGES, (UnixSocket(sockets.tls),))
     return [Resource(CLUSTER, names.HTTP_CHALLENGES, http), Resource(CLUSTER, names.TLS_CHALLENGES, tls)]
 
 
-def _cluster(name: str, addresses: tuple[Address, ...], *, proxied: bool) -> Body:
+def _cluster(name: str, addresses: tuple[Address, ...], socket: TransportSocket = plain) -> Body:
     body: Body = {
         "name": name,
         "type": "STATIC",
         "connect_timeout": "5s",
         "per_connection_buffer_limit_bytes": BUFFER_BYTES,
-        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [_host(each) for each in addresses]}]},
+        **hosts(name, addresses, socket),
         "circuit_breakers": {"thresholds": [_thresholds()]},
         # All of them cost 30 KB an endpoint, four of them 3 KB, and each is a series for every endpoint in /metrics.
         "stats_matcher": {"reject_all": True},
     }
     if len(addresses) > 1:
         body |= _pool()
-    if proxied:
-        body["transport_socket"] = _proxy_header()
     return body
-
-
-def _host(address: Address) -> Body:
-    host: Body = {"endpoint": {"address": pipe(address.path)}}
-    return host if address.weight == 1 else host | {"load_balancing_weight": address.weight}
 
 
 def _thresholds() -> Body:
@@ -96,17 +90,6 @@ def _pool() -> Body:
             **off,
         },
     }
-
-
-def _proxy_header() -> Body:
-    return extension(
-        "envoy.transport_sockets.upstream_proxy_protocol",
-        "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport",
-        config={"version": "V2", "pass_through_tlvs": {"match_type": "INCLUDE_ALL"}},
-        transport_socket=extension(
-            "envoy.transport_sockets.raw_buffer", "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
-        ),
-    )
 
 
 def _http_options(version: int) -> Body:

@@ -20,23 +20,23 @@ def endpoint_resources(endpoint: Endpoint, frame: EdgeFrame) -> list[Resource]:
     match endpoint.url.scheme:
         case Scheme.HTTP:
             cluster = names.own_name(endpoint)
-            return [*_online(endpoint, cluster), endpoint_scope(frame, endpoint, names.PLAIN, cluster)]
+            return [*_online(endpoint, frame, cluster), endpoint_scope(frame, endpoint, names.PLAIN, cluster)]
         case Scheme.HTTPS:
             return _https(endpoint, frame)
         case Scheme.TLS:
             chain = own_chain(endpoint, frame)
             cluster = names.own_name(endpoint) if chain else names.sni_cluster(endpoint.url.host)
-            return [*_online(endpoint, cluster), *_secret(endpoint), *([chain] if chain else [])]
+            return [*_online(endpoint, frame, cluster), *_secret(endpoint), *([chain] if chain else [])]
         case Scheme.TCP:
             if not endpoint.addresses:
                 return []
-            return [*_online(endpoint, names.own_name(endpoint)), tcp_listener(frame, endpoint)]
+            return [*_online(endpoint, frame, names.own_name(endpoint)), tcp_listener(frame, endpoint)]
 
 
 def _https(endpoint: Endpoint, frame: EdgeFrame) -> list[Resource]:
     chain = own_chain(endpoint, frame)
     cluster = names.own_name(endpoint)
-    resources = [*_online(endpoint, cluster), *_secret(endpoint)]
+    resources = [*_online(endpoint, frame, cluster), *_secret(endpoint)]
     if chain is None:
         return [*resources, endpoint_scope(frame, endpoint, names.PUBLIC, cluster)]
     return [
@@ -47,8 +47,8 @@ def _https(endpoint: Endpoint, frame: EdgeFrame) -> list[Resource]:
     ]
 
 
-def _online(endpoint: Endpoint, cluster: str) -> list[Resource]:
-    return [endpoint_cluster(endpoint, cluster)] if endpoint.addresses else []
+def _online(endpoint: Endpoint, frame: EdgeFrame, cluster: str) -> list[Resource]:
+    return [endpoint_cluster(endpoint, frame, cluster)] if endpoint.addresses else []
 
 
 def _secret(endpoint: Endpoint) -> list[Resource]:

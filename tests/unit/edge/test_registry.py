@@ -11,7 +11,7 @@ from portico.edge.bind_request import BindRequest
 from portico.edge.naming import Naming
 from portico.edge.registry import HOLD_SECONDS, Limits, Registry, Session
 from portico.model.acl import Acl
-from portico.model.endpoint import Address, EdgeTls, EndpointUrl, Scheme
+from portico.model.endpoint import EdgeTls, EndpointUrl, Scheme, UnixSocket
 from portico.model.errors import PorticoError
 from portico.model.owner import Owner
 
@@ -44,7 +44,7 @@ def test_a_named_https_endpoint_has_the_listeners_port_and_default_tls() -> None
     endpoint = registry.endpoint(bind.url)
     assert endpoint is not None
     assert endpoint.tls == EdgeTls()
-    assert endpoint.addresses == (Address("/run/1.sock"),)
+    assert endpoint.addresses == (UnixSocket("/run/1.sock"),)
 
 
 def test_one_label_stands_under_the_edges_domain() -> None:

@@ -12,13 +12,16 @@ import yaml
 from portico.model.edge import EdgeFrame, SocketAddress
 from portico.model.endpoint import (
     Address,
+    AddressTls,
     ClientVerification,
     EdgeTls,
     Endpoint,
     EndpointUrl,
+    HostPort,
     KeyPair,
     Networks,
     TlsVersion,
+    UnixSocket,
 )
 from portico.translate.endpoints import endpoint_resources
 from portico.translate.sni import SniTable, filter_chain_matcher
@@ -37,17 +40,24 @@ def frame(domain: str = "edge.example", minimum_tls: str = "1.2") -> EdgeFrame:
         api_socket="/run/portico/api.sock",
         mark_header="x-mark",
         minimum_tls=TlsVersion(minimum_tls),
+        system_authorities="/etc/ssl/certs/ca-certificates.crt",
     )
 
 
 def read_endpoint(fields: dict[str, Any]) -> Endpoint:
     fields = dict(fields)
     url = EndpointUrl.parse(fields.pop("url"))
-    addresses = tuple(Address(**each) for each in fields.pop("addresses", []))
+    addresses = tuple(read_address(each) for each in fields.pop("addresses", []))
     tls = read_tls(fields.pop("tls")) if "tls" in fields else None
     if "networks" in fields:
         fields["networks"] = Networks(**{key: tuple(cidrs) for key, cidrs in fields["networks"].items()})
     return Endpoint(url, addresses, tls, **fields)
+
+
+def read_address(fields: dict[str, Any]) -> Address:
+    if "path" in fields:
+        return UnixSocket(**fields)
+    return HostPort(**{**fields, "tls": AddressTls(**fields["tls"]) if "tls" in fields else None})
 
 
 def read_tls(fields: dict[str, Any]) -> EdgeTls:
