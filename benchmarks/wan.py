@@ -9,7 +9,7 @@ packet back (`wan_carrier.py`, `wire.py`), because netem is not in every kernel.
 measures the link itself. Needs root and /dev/net/tun.
 
 TCP's congestion control decides what loss costs, so say it beside every figure: with 40 ms and 1 % of the packets of
-each direction lost, one plain copy reaches 190 of 200 Mbit/s with BBR, and 3 with CUBIC or Reno. Many servers have CUBIC.
+each direction lost, one plain copy reaches 190 of 200 Mbit/s with BBR, and 3 with CUBIC, which many servers have.
 """
 
 import contextlib
