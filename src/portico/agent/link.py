@@ -17,6 +17,7 @@ from portico.agent.names import resolve
 from portico.agent.settings import SessionSettings
 from portico.model.errors import AUTHTOKEN_UNKNOWN, CONNECT_FAILED, EDGE_UNTRUSTED, ErrorCode, PorticoError
 from portico.tunnel.events import Event
+from portico.tunnel.flow import WIDE
 from portico.tunnel.frames import ProtocolError
 from portico.tunnel.messages import StreamKind
 from portico.tunnel.rpc import Message, request
@@ -161,6 +162,8 @@ class Linker:
         answer = await link.ask(StreamKind.AUTH, self._auth(identity), timeout, AUTHTOKEN_UNKNOWN)
         extra = answer.get("Extra")
         facts = extra if isinstance(extra, dict) else {}
+        if facts.get("Window") == WIDE.window:
+            link.protocol.session.flow = WIDE
         link.identity = Identity(_text(answer, "ClientId"), _text(facts, "Cookie"))
         link.facts = EdgeFacts(
             version=_text(facts, "Version"),
@@ -199,6 +202,7 @@ class Linker:
                 "CustomInterface": False,
                 "CustomCAs": bool(settings.connect_cas or settings.edge_ca_pem),
                 "ClientType": settings.program,
+                "Window": WIDE.window,
             },
         }
 

@@ -16,6 +16,7 @@ from portico.relay.figures import Figures
 from portico.relay.link_client import LinkClient, Question
 from portico.tunnel import frames, messages, rpc
 from portico.tunnel.events import Event, HeartbeatEchoed, PeerUnresponsive
+from portico.tunnel.flow import WIDE
 from portico.tunnel.frames import ProtocolError
 from portico.tunnel.messages import StreamKind
 from portico.tunnel.proxy_protocol import ProxyInfo
@@ -201,7 +202,8 @@ class AgentSession:
     async def _authenticate(self, body: Body) -> Body:
         self._deadline.cancel()
         self._left()
-        agent = messages.Auth.from_json(body).extra.user_agent
+        extra = messages.Auth.from_json(body).extra
+        agent = extra.user_agent
         if "ngrok-rust" in agent:
             # Envoy holds the agent's socket, so no TCP_QUICKACK can be set against the Nagle algorithm of these SDKs.
             self.protocol.session.prompt_ack = True
@@ -217,6 +219,8 @@ class AgentSession:
             )
         elif self.alive:
             self._begin(reply.session, agent)
+            if extra.window == WIDE.window:
+                self._widen(reply.body)
         else:
             self._around.link.tell(link.SessionEnded(session=self.id, reason="left during its Auth"))
         return reply.body
@@ -232,6 +236,13 @@ class AgentSession:
         # Not before the answer to Auth is written: no SDK expects a stream earlier.
         asyncio.get_running_loop().call_soon(self.protocol.start_heartbeat, interval, tolerance)
         log.info("session online", extra={"session": self.id, "remote": self._remote, "agent": agent})
+
+    def _widen(self, answer: Body) -> None:
+        """Our own agent asked for it: streams opened after this answer, by either side, have a wide flow."""
+        facts = answer.get("Extra")
+        if isinstance(facts, dict):
+            facts["Window"] = WIDE.window
+            self.protocol.session.flow = WIDE
 
     async def _bind(self, body: Body, *, labelled: bool) -> Body:
         if len(self.binds) + self._binding >= limits.BINDS:

@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from enum import IntEnum, IntFlag
 from typing import Final
 
-WINDOW: Final = 0x40000
-"""Bytes of DATA a stream may have in flight, each direction; never negotiated."""
-MAX_DATA: Final = 0x8000
-"""Bytes of the largest DATA frame that we send, so that streams take turns."""
+MAX_FRAME: Final = 0x100000
+"""Bytes of the largest DATA frame that is read: no window that we agree on is larger."""
 MAX_STREAM_ID: Final = 0x7FFFFFFF
 MAX_GO_AWAY: Final = 1024
 """Bytes of a GOAWAY's payload that are waited for."""
@@ -189,7 +187,7 @@ def _head_size(head: bytes) -> int:
     word: int = HEADER.unpack_from(head)[0]
     kind, length = word >> 4 & 0x0F, word >> 8
     if kind == DATA:
-        if length > WINDOW:
+        if length > MAX_FRAME:
             raise ProtocolError(ErrorCode.FRAME_SIZE, f"DATA of {length} bytes is larger than any window")
         return HEADER_SIZE
     if kind == GOAWAY:

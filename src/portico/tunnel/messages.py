@@ -111,6 +111,8 @@ class AuthExtra(Message, kw_only=True, frozen=True):
     custom_cas: bool = msgspec.field(default=False, name="CustomCAs")
     client_type: str = ""
     leg_number: int = 0
+    window: int = 0
+    """Portico's own: bytes in flight on a stream that the agent would like (`flow.WIDE`); ngrok's agents send none."""
 
 
 class Auth(Message, kw_only=True, frozen=True):

@@ -23,6 +23,7 @@ from portico.tunnel.events import (
     StreamOpened,
     StreamReset,
 )
+from portico.tunnel.flow import NARROW
 from portico.tunnel.frames import (
     CONTINUED,
     DATA,
@@ -30,7 +31,6 @@ from portico.tunnel.frames import (
     MAX_STREAM_ID,
     RST,
     SYN,
-    WINDOW,
     WNDINC,
     ErrorCode,
     FrameReader,
@@ -41,7 +41,7 @@ from portico.tunnel.frames import (
     window_frame,
 )
 from portico.tunnel.heartbeat import HEARTBEAT_KIND, NONCE_SIZE, Heartbeat
-from portico.tunnel.stream import CREDIT_BATCH, StreamState
+from portico.tunnel.stream import StreamState
 
 Buffer = bytes | memoryview
 
@@ -49,9 +49,7 @@ MAX_OWN_STREAMS: Final = 480
 """Streams we open at once: a Rust SDK drops its whole session at 512, RPC and heartbeat streams included."""
 MAX_PEER_STREAMS: Final = 512
 """Streams the peer may have open at once; more are refused one by one."""
-CROWDED: Final = 0x10000
-"""Bytes queued on a stream above which its writer should wait for StreamDrained."""
-SEND_BUDGET: Final = WINDOW
+SEND_BUDGET: Final = 0x40000
 """Bytes of DATA that `data_to_send` returns at once; the driver asks again when its transport takes more."""
 MAX_CONTROL_FRAMES: Final = 8192
 """Control frames that may wait for a peer which sends and does not read, before the session is ended."""
@@ -79,6 +77,8 @@ class Session:
         small frame until the kernel's delayed ACK (40 ms) unless something of ours carries it."""
         self.finish_before_reset = False
         """Send FIN before each RST: RST alone does not wake an idle stream of a Rust SDK."""
+        self.flow = NARROW
+        """Of streams opened from now on; both sides change it at the same point of what is said."""
         self.max_own_streams = max_own_streams
         self.max_peer_streams = max_peer_streams
         self.closed = False
@@ -143,13 +143,13 @@ class Session:
         return self._open(kind, first)
 
     def send(self, stream: int, data: Buffer) -> int:
-        """Queue bytes; returns how many wait now. Above CROWDED, write no more until StreamDrained."""
+        """Queue bytes; returns how many wait now. Above `flow.crowded`, write no more until StreamDrained."""
         state = self._streams.get(stream)
         if state is None or state.finishing:
             return 0
         if len(data):
             self._queue(state, data)
-        if state.pending_bytes > CROWDED:
+        if state.pending_bytes > state.flow.crowded:
             state.crowded = True
         return state.pending_bytes
 
@@ -187,7 +187,7 @@ class Session:
         if state is None:
             return
         state.consume(size)
-        if state.owed >= CREDIT_BATCH or at_once:
+        if state.owed >= state.flow.credit or at_once:
             self._send_credit(state)
 
     def go_away(self, code: int, message: str) -> None:
@@ -257,7 +257,7 @@ class Session:
         return out
 
     def _after_frame(self, state: StreamState) -> None:
-        if state.crowded and state.pending_bytes <= CROWDED // 2:
+        if state.crowded and state.pending_bytes <= state.flow.crowded // 2:
             state.crowded = False
             self.notices.append(StreamDrained(state.id))
         if state.fin_sent and state.fin_received:
@@ -265,7 +265,7 @@ class Session:
             self.notices.append(StreamClosed(state.id))
 
     def _open(self, kind: int, first: bytes) -> int:
-        state = StreamState(self._next_stream)
+        state = StreamState(self._next_stream, self.flow)
         self._next_stream += 2
         self.own_streams += 1
         state.kind = kind
@@ -380,7 +380,7 @@ class Session:
             return None
         self.peer_streams += 1
         self._last_peer_stream = max(stream, self._last_peer_stream)
-        state = self._streams[stream] = StreamState(stream)
+        state = self._streams[stream] = StreamState(stream, self.flow)
         return state
 
     def _special(self, state: StreamState, payload: bytes, events: list[Event], now: float) -> None:
@@ -411,7 +411,7 @@ class Session:
         if state.id & 1 != self._parity:
             if self.heartbeat is not None and whole:
                 self.heartbeat.heard(now)
-            if self.send(state.id, data[:whole]) > CROWDED:
+            if self.send(state.id, data[:whole]) > state.flow.crowded:
                 raise ProtocolError(ErrorCode.CALM, "heartbeats are sent and their echoes are not read")
         elif self.heartbeat is not None:
             for start in range(0, whole, NONCE_SIZE):
@@ -437,7 +437,7 @@ class Session:
         if increment == 0:
             raise ProtocolError(ErrorCode.PROTOCOL, "WNDINC of 0")
         if state is not None:
-            state.send_window = min(state.send_window + increment, WINDOW)
+            state.send_window = min(state.send_window + increment, state.flow.window)
             if state.pending and not state.queued:
                 state.queued = True
                 self._ready.append(state)

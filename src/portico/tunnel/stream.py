@@ -3,16 +3,15 @@
 from collections import deque
 from typing import Final
 
-from portico.tunnel.frames import FIN, MAX_DATA, SYN, WINDOW, data_header
+from portico.tunnel.flow import Flow
+from portico.tunnel.frames import FIN, SYN, data_header
 
-CREDIT_BATCH: Final = WINDOW // 4
-"""Consumed bytes that are worth a WNDINC; less and a bulk transfer sends many, more and the usable window shrinks."""
 JOIN_BELOW: Final = 1024
 """A payload up to this size is copied behind its header: cheaper than one more buffer in the system call."""
 
 
 class StreamState:
-    """Slots and arithmetic only; the session decides. Windows stay within 0 and WINDOW."""
+    """Slots and arithmetic only; the session decides. Windows stay within 0 and the flow's."""
 
     __slots__ = (
         "closed",
@@ -20,6 +19,7 @@ class StreamState:
         "fin_received",
         "fin_sent",
         "finishing",
+        "flow",
         "id",
         "kind",
         "owed",
@@ -33,8 +33,9 @@ class StreamState:
         "syn_sent",
     )
 
-    def __init__(self, stream: int) -> None:
+    def __init__(self, stream: int, flow: Flow) -> None:
         self.id = stream
+        self.flow = flow
         self.kind: int | None = None
         self.plain = False
         """Whether incoming bytes go to the driver as they are: the kind is known and it is no heartbeat."""
@@ -42,8 +43,8 @@ class StreamState:
         """The first bytes of a kind, or of a heartbeat's nonce, that have come so far."""
         self.pending: deque[bytes | memoryview] = deque()
         self.pending_bytes = 0
-        self.send_window = WINDOW
-        self.receive_window = WINDOW
+        self.send_window = flow.window
+        self.receive_window = flow.window
         """What the peer may still send."""
         self.owed = 0
         """Bytes consumed and not yet credited."""
@@ -65,9 +66,10 @@ class StreamState:
         return self.finishing and not self.fin_sent
 
     def take_frame(self, out: list[bytes | memoryview]) -> int:
-        """Append one DATA frame of at most MAX_DATA bytes to `out`; returns its payload's size."""
+        """Append one DATA frame of at most `flow.frame` bytes to `out`; returns its payload's size."""
         pending = self.pending
-        room = self.send_window if self.send_window < MAX_DATA else MAX_DATA
+        most = self.flow.frame
+        room = self.send_window if self.send_window < most else most
         if len(pending) == 1 and (size := len(pending[0])) <= room:  # the hot path: one chunk, one frame
             chunk = pending.popleft()
             header = data_header(self.id, size, self._flags())
@@ -113,7 +115,7 @@ class StreamState:
 
     def consume(self, size: int) -> None:
         """Note that the application has dealt with `size` bytes, never more than have come."""
-        owed, most = self.owed + size, WINDOW - self.receive_window
+        owed, most = self.owed + size, self.flow.window - self.receive_window
         self.owed = owed if owed < most else most
 
     def take_credit(self) -> int:

@@ -21,7 +21,7 @@ from portico.tunnel.events import (
     StreamReset,
 )
 from portico.tunnel.frames import ErrorCode
-from portico.tunnel.session import CROWDED, Buffer, Session
+from portico.tunnel.session import Buffer, Session
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ READ_SIZE: Final = 0x40000
 """Bytes read from the session's socket at once."""
 WRITE_HIGH: Final = 0x40000
 """Bytes in the transport's buffer above which nothing more is given to it."""
+RECORD: Final = 0x4000
+"""Bytes of the largest TLS record (RFC 8446, 5.1)."""
 CLOSE_GRACE: Final = 1.0
 """Seconds that a closing connection has to take what is queued."""
 
@@ -55,7 +57,7 @@ class StreamHandler:
 class Stream:
     """One stream of a session, as its handler uses it. After the stream's end all calls are no-ops."""
 
-    __slots__ = ("_held", "_paused", "_reading", "_session", "handler", "id", "kind", "protocol")
+    __slots__ = ("_crowded", "_held", "_paused", "_reading", "_session", "handler", "id", "kind", "protocol")
 
     def __init__(self, protocol: "SessionProtocol", stream: int, kind: int, handler: StreamHandler) -> None:
         self.protocol = protocol
@@ -64,13 +66,14 @@ class Stream:
         self.handler = handler
         """Who receives; may be replaced at any time, e.g. once a header is read."""
         self._session = protocol.session
+        self._crowded = protocol.session.flow.crowded
         self._reading = True
         self._held = 0
         self._paused = False
 
     def write(self, data: Buffer) -> None:
         """Queue bytes; they leave with those of other streams at the end of this turn of the event loop."""
-        if self._session.send(self.id, data) > CROWDED and not self._paused:
+        if self._session.send(self.id, data) > self._crowded and not self._paused:
             self._paused = True
             self.handler.pause_writing()
         self.protocol.flush_soon()
@@ -91,7 +94,7 @@ class Stream:
         self.protocol.stream_over(self, ErrorCode.CANCELLED)
 
     def pause_reading(self) -> None:
-        """Give the peer no more credit: at most a window (256 KiB) more will come."""
+        """Give the peer no more credit: at most a window more will come."""
         self._reading = False
 
     def resume_reading(self) -> None:
@@ -154,7 +157,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._buffer = _read_buffer()
-        self._joins = False
+        self._encrypts = False
         self._writable = True
         self._flush_queued = False
         self._timer: asyncio.TimerHandle | None = None
@@ -201,8 +204,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
         """Begin; call it by hand after `transport.set_protocol`."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(WRITE_HIGH, WRITE_HIGH // 4)
-        # uvloop makes one TLS record of each buffer, even of a header's 8 bytes.
-        self._joins = transport.get_extra_info("sslcontext") is not None
+        self._encrypts = transport.get_extra_info("sslcontext") is not None
         self._arm()
         self.flush_soon()
 
@@ -232,7 +234,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
         self._on_end(self._reason or (str(exc) if exc else "the peer closed the connection"))
 
     def pause_writing(self) -> None:
-        """The connection is full: what streams write stays with them, until each is CROWDED and paused."""
+        """The connection is full: what streams write stays with them, until each is crowded and paused."""
         self._writable = False
 
     def resume_writing(self) -> None:
@@ -264,10 +266,9 @@ class SessionProtocol(asyncio.BufferedProtocol):
         self._arm_earlier(session.next_timeout())
 
     def _write(self, transport: asyncio.WriteTransport, buffers: list[Buffer]) -> None:
-        if self._joins:
-            transport.write(b"".join(buffers))
-        else:
-            transport.writelines(buffers)
+        if self._encrypts and len(buffers) > 1:
+            buffers = _records(buffers)
+        transport.writelines(buffers)
 
     def _arm_earlier(self, deadline: float | None) -> None:
         if deadline is not None and (self._timer is None or deadline < self._timer_at):
@@ -364,6 +365,23 @@ class SessionProtocol(asyncio.BufferedProtocol):
         self._dispatch(self.session.handle_timeout(time.monotonic()))
         self._arm()
         self.flush_soon()
+
+
+def _records(buffers: list[Buffer]) -> list[Buffer]:
+    """Join small buffers: uvloop makes a TLS record of each, even of a header's 8 bytes. Large ones are not copied."""
+    records: list[Buffer] = []
+    small: list[Buffer] = []
+    for buffer in buffers:
+        if len(buffer) < RECORD:
+            small.append(buffer)
+            continue
+        if small:
+            records.append(b"".join(small))
+            small = []
+        records.append(buffer)
+    if small:
+        records.append(b"".join(small))
+    return records
 
 
 _REFUSED: Final = StreamHandler()

@@ -20,6 +20,7 @@ from portico.relay.figures import Figures
 from portico.relay.link_client import LinkClient
 from portico.relay.session import AgentSession, Surroundings
 from portico.tunnel import frames, rpc
+from portico.tunnel.flow import NARROW, WIDE
 from portico.tunnel.messages import StreamKind, UpstreamFailed
 
 
@@ -169,6 +170,15 @@ async def test_silence_that_was_ours_does_not_end_a_session(door: Door) -> None:
     session._check_silence(session.protocol.session.last_received)
     await asyncio.wait_for(agent.ended, 30)
     assert not session.alive
+
+
+async def test_an_agent_that_asks_for_wide_streams_gets_them_and_no_other(door: Door) -> None:
+    for asked, flow in ((WIDE.window, WIDE), (WIDE.window + 1, NARROW), (0, NARROW)):
+        agent = await ScriptedAgent().connect(door.path)
+        answer = await agent.ask(StreamKind.AUTH, Version=["3"], Extra={"AuthToken": "t", "Window": asked})
+        assert door.sessions[-1].protocol.session.flow is flow
+        extra = answer["Extra"]
+        assert extra.get("Window", NARROW.window) == flow.window
 
 
 async def test_rust_agents_get_fewer_streams_and_prompt_answers(door: Door) -> None:

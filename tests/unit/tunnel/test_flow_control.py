@@ -4,15 +4,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portico.tunnel.events import Data, Event, SessionFailed, StreamDrained, StreamFinished, StreamOpened, StreamReset
-from portico.tunnel.frames import WINDOW
+from portico.tunnel.flow import NARROW, WIDE, Flow
 from portico.tunnel.session import Session
 
 
 class Side:
     """A session with what its application has sent, received and not consumed yet."""
 
-    def __init__(self, client: bool, *, prompt: bool) -> None:
+    def __init__(self, client: bool, flow: Flow, *, prompt: bool) -> None:
         self.session = Session(client=client, now=0.0)
+        self.session.flow = flow
         self.session.prompt_ack = prompt
         self.sent: dict[int, bytearray] = {}
         self.received: dict[int, bytearray] = {}
@@ -71,8 +72,8 @@ class Side:
         for stream in self.sent:
             windows = self.session.windows(stream)
             if windows is not None:
-                assert all(0 <= window <= WINDOW for window in windows)
-            assert self.unread.get(stream, 0) <= WINDOW
+                assert all(0 <= window <= self.session.flow.window for window in windows)
+            assert self.unread.get(stream, 0) <= self.session.flow.window
 
 
 steps = st.lists(
@@ -80,18 +81,18 @@ steps = st.lists(
         st.booleans(),
         st.sampled_from(["open", "write", "write", "write", "consume", "flush", "flush", "carry", "carry"]),
         st.integers(0, 5),
-        st.integers(1, 400_000),
+        st.integers(1, 1_500_000),
     ),
     max_size=60,
 )
 
 
 @settings(max_examples=150, deadline=None)
-@given(steps, st.booleans())
+@given(steps, st.sampled_from([NARROW, WIDE]), st.booleans())
 def test_bytes_are_exact_and_windows_in_bounds_whatever_happens_when(
-    schedule: list[tuple[bool, str, int, int]], prompt: bool
+    schedule: list[tuple[bool, str, int, int]], flow: Flow, prompt: bool
 ) -> None:
-    sides = Side(True, prompt=prompt), Side(False, prompt=False)
+    sides = Side(True, flow, prompt=prompt), Side(False, flow, prompt=False)
     for first, step, number, size in schedule:
         side, other = sides if first else sides[::-1]
         match step:
@@ -125,7 +126,7 @@ def settle(sides: tuple[Side, Side]) -> None:
             moved = False
             for side, other in (sides, sides[::-1]):
                 for number, _ in enumerate(side.sent):
-                    side.consume(number, WINDOW)
+                    side.consume(number, WIDE.window)
                 side.flush(1 << 30)
                 moved = moved or bool(side.wire)
                 side.carry(other, len(side.wire))

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portico.tunnel.flow import NARROW
 from portico.tunnel.frames import (
     CONTINUED,
     DATA,
@@ -12,7 +13,6 @@ from portico.tunnel.frames import (
     MAX_STREAM_ID,
     RST,
     SYN,
-    WINDOW,
     WNDINC,
     ErrorCode,
     Frame,
@@ -96,7 +96,7 @@ def test_a_payload_is_passed_on_in_the_pieces_that_arrive() -> None:
         ("000003 20 00000002", ErrorCode.FRAME_SIZE),
         ("000004 00 00000000 00000001", ErrorCode.PROTOCOL),  # RST of no stream
         ("000001 10 00000000", ErrorCode.PROTOCOL),
-        ("040001 10 00000002", ErrorCode.FRAME_SIZE),  # larger than any window
+        ("100001 10 00000002", ErrorCode.FRAME_SIZE),  # larger than any window
     ],
 )
 def test_what_no_frame_can_be_is_refused(header: str, code: int) -> None:
@@ -123,6 +123,6 @@ def test_a_go_away_of_rust_with_its_short_length_ends_the_reading() -> None:
 
 
 def test_the_largest_window_is_a_frame() -> None:
-    (frame,) = read(FrameReader(), [data_header(2, WINDOW, 0), bytes(WINDOW)])
-    assert frame == (DATA, 0, 2, bytes(WINDOW))
+    (frame,) = read(FrameReader(), [data_header(2, NARROW.window, 0), bytes(NARROW.window)])
+    assert frame == (DATA, 0, 2, bytes(NARROW.window))
     assert read(FrameReader(), [window_frame(2, 7)]) == [(WNDINC, 0, 2, 7)]

@@ -21,14 +21,13 @@ from portico.tunnel.events import (
     StreamOpened,
     StreamReset,
 )
+from portico.tunnel.flow import NARROW, WIDE
 from portico.tunnel.frames import (
     DATA,
     FIN,
     GOAWAY,
-    MAX_DATA,
     RST,
     SYN,
-    WINDOW,
     WNDINC,
     ErrorCode,
     Frame,
@@ -93,7 +92,7 @@ def test_a_new_stream_is_told_when_its_kind_is_known_and_credited_at_once() -> N
     events = [event for byte in wire for event in session.receive(bytes([byte]), 0.0)]
     assert joined(events) == [StreamOpened(3, 1), Data(3, b"{}")]
     assert sent(session) == [(WNDINC, 0, 3, 4)]
-    assert session.windows(3) == (WINDOW, WINDOW - 2)
+    assert session.windows(3) == (NARROW.window, NARROW.window - 2)
 
 
 def test_streams_are_capped_on_both_sides() -> None:
@@ -237,11 +236,11 @@ def test_go_away_ends_both_sides() -> None:
 def test_more_than_the_window_resets_that_stream_alone() -> None:
     session = server()
     session.receive(opening(3) + opening(5), 0.0)
-    chunk = bytes(MAX_DATA)
+    chunk = bytes(NARROW.frame)
     events = session.receive(data(3, chunk) * 9 + data(5, b"still here"), 0.0)
     assert StreamReset(3, ErrorCode.FLOW_CONTROL, by_peer=False) in events
     assert events[-1] == Data(5, b"still here")
-    assert sum(len(event.data) for event in events if isinstance(event, Data) and event.stream == 3) == WINDOW
+    assert sum(len(event.data) for event in events if isinstance(event, Data) and event.stream == 3) == NARROW.window
     assert (RST, 0, 3, ErrorCode.FLOW_CONTROL) in sent(session)
 
 
@@ -263,13 +262,13 @@ def test_streams_take_turns_in_frames_of_32_kib() -> None:
         session.send(session.open(PROXY), bytes(100_000))
     order = [(stream, len(payload)) for _, _, stream, payload in sent(session)]  # type: ignore[arg-type]
     assert [stream for stream, _ in order] == [2, 4] * 4
-    assert max(size for _, size in order) == MAX_DATA
+    assert max(size for _, size in order) == NARROW.frame
 
 
 def test_a_writer_is_told_when_it_may_go_on() -> None:
     session = server()
     stream = session.open(PROXY)
-    assert session.send(stream, bytes(WINDOW + 50_000)) > WINDOW
+    assert session.send(stream, bytes(NARROW.window + 50_000)) > NARROW.window
     sent(session)
     assert session.queued(stream) == 50_004
     assert session.notices == []
@@ -282,7 +281,7 @@ def test_a_window_never_grows_beyond_256_kib() -> None:
     session = server()
     stream = session.open(PROXY)
     session.receive(window_frame(stream, 0xFFFFFFFF), 0.0)
-    assert session.windows(stream) == (WINDOW, WINDOW)
+    assert session.windows(stream) == (NARROW.window, NARROW.window)
 
 
 def test_a_peer_that_makes_answers_and_does_not_read_them_is_ended() -> None:
@@ -470,3 +469,16 @@ def test_garbage_never_raises(chunks: list[bytes]) -> None:
         session.receive(chunk, 0.0)
         assert session.peer_streams <= 3
         session.data_to_send(0.0)
+
+
+def test_a_flow_agreed_on_later_is_that_of_later_streams() -> None:
+    session = server()
+    session.receive(opening(3), 0.0)
+    session.flow = WIDE
+    session.receive(opening(5), 0.0)
+    assert session.windows(3) == (NARROW.window, NARROW.window)
+    assert session.windows(5) == (WIDE.window, WIDE.window)
+    session.send(5, bytes(WIDE.window + 1))
+    frames = [len(value) for kind, _, _, value in sent(session) if kind == DATA]  # type: ignore[arg-type]
+    assert max(frames) == WIDE.frame
+    assert sum(frames) == WIDE.window

@@ -10,7 +10,8 @@ from typing import cast
 
 from kit.tunnel_pair import Pair
 from portico.certificates.authority import Authority
-from portico.tunnel.frames import WINDOW, ErrorCode
+from portico.tunnel.flow import NARROW
+from portico.tunnel.frames import ErrorCode
 from portico.tunnel.splice import SOCKET_HIGH, Splice
 from portico.tunnel.transport import Stream, StreamHandler
 
@@ -127,9 +128,9 @@ async def test_a_stalled_upstream_holds_a_bounded_number_of_bytes_and_nobody_els
     await other.send(bytes(65_536), 200)
     await until(other_upstream.eof.is_set)
     assert other_upstream.received == 200 * 65_536
-    assert near.stream.queued <= 2 * WINDOW
+    assert near.stream.queued <= 2 * NARROW.window
     assert far._transport is not None
-    assert far._transport.get_write_buffer_size() <= WINDOW + SOCKET_HIGH
+    assert far._transport.get_write_buffer_size() <= NARROW.window + SOCKET_HIGH
     upstream.transport.resume_reading()
     await sending
     await until(upstream.eof.is_set)
@@ -160,8 +161,8 @@ async def test_what_comes_before_the_upstream_is_there_waits_within_a_window(mak
     visitor, _, far, upstream = await way.visit(dial=False)
     sending = asyncio.create_task(visitor.send(bytes(65_536), 64))
     await until(lambda: not visitor.writable.is_set())
-    await until(lambda: sum(map(len, far._held)) > WINDOW // 2)
-    assert sum(map(len, far._held)) <= WINDOW
+    await until(lambda: sum(map(len, far._held)) > NARROW.window // 2)
+    assert sum(map(len, far._held)) <= NARROW.window
     await way.dial(far, upstream)
     await sending
     await until(upstream.eof.is_set)

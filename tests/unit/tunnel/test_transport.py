@@ -11,8 +11,8 @@ import pytest
 from kit.tunnel_pair import Pair, Recorder
 from portico.model.errors import SESSION_CLOSED, PorticoError
 from portico.tunnel.events import HeartbeatEchoed
-from portico.tunnel.frames import WINDOW, ErrorCode
-from portico.tunnel.session import CROWDED
+from portico.tunnel.flow import NARROW
+from portico.tunnel.frames import ErrorCode
 from portico.tunnel.transport import SessionProtocol, Stream, StreamHandler
 
 PairMaker = Callable[[], Pair]
@@ -53,13 +53,13 @@ async def test_a_paused_reader_stops_its_own_stream_alone(make_pair: PairMaker) 
             break
         stalled.write(bytes(32_768))
         await asyncio.sleep(0)
-    await until(lambda: len(far_end.data) == WINDOW)
+    await until(lambda: len(far_end.data) == NARROW.window)
     other, other_end, _, other_far_end = await pair.streams()
     await send_all(other, other_end, bytes(4 << 20))
     await until(other_far_end.eof.is_set)
     assert len(other_far_end.data) == 4 << 20
-    assert len(far_end.data) <= WINDOW
-    assert stalled.queued <= CROWDED + 32_768
+    assert len(far_end.data) <= NARROW.window
+    assert stalled.queued <= NARROW.crowded + 32_768
     before = len(far_end.data) + stalled.queued
     far.resume_reading()
     await until(stalled_end.writable.is_set)
