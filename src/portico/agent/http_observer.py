@@ -3,7 +3,7 @@ that it does not understand it stops looking, and the bytes pass as they are."""
 
 from collections.abc import Callable
 from http import HTTPStatus
-from time import monotonic
+from time import monotonic, time
 from typing import Final
 
 import httptools
@@ -15,6 +15,11 @@ _HEAD_LIMIT: Final = 128 * 1024
 """Octets of a message head; a longer one ends the watching."""
 
 
+# Plain ints for the hot path: a member of an IntEnum costs a look-up at each use.
+_OK: Final = int(HTTPStatus.OK)
+_SWITCHING_PROTOCOLS: Final = int(HTTPStatus.SWITCHING_PROTOCOLS)
+
+
 class _NotUnderstoodError(Exception):
     pass
 
@@ -24,39 +29,50 @@ class _Side:
 
     def __init__(self, observer: "HttpObserver") -> None:
         self._observer = observer
-        self._head = 0
+        self._fields: list[bytes] = []
+        self.head_size = 0
         self.url = b""
         self.reason = b""
         self.message = CapturedMessage()
+        self.captured: CapturedRequest | None = None
+        """The request that the message belongs to."""
 
     def on_message_begin(self) -> None:
-        self._head = 0
+        self._fields = []
+        self.head_size = 0
         self.url = self.reason = b""
         self.message = CapturedMessage()
+        self.captured = None
 
     def on_url(self, url: bytes) -> None:
-        self._count(url)
+        self._count(len(url))
         self.url += url
 
     def on_status(self, reason: bytes) -> None:
-        self._count(reason)
+        self._count(len(reason))
         self.reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(name + value)
-        self.message.headers.append((name.decode("latin-1"), value.decode("latin-1")))
+        self._count(len(name) + len(value))
+        self._fields += (name, value)
 
     def on_body(self, body: bytes) -> None:
-        self._observer.body(self.message, body)
+        message, captured = self.message, self.captured
+        message.size += len(body)
+        room = BODY_LIMIT - len(message.body)
+        if captured is not None and room > 0:
+            piece = body[:room]
+            if self._observer.inspector.charge(captured, len(piece)):
+                message.body += piece
 
-    def _count(self, data: bytes) -> None:
-        self._head += len(data)
-        if self._head > _HEAD_LIMIT:
+    def fields(self) -> bytes:
+        """All headers, as a captured message keeps them."""
+        return b"\n".join(self._fields)
+
+    def _count(self, octets: int) -> None:
+        self.head_size += octets
+        if self.head_size > _HEAD_LIMIT:
             raise _NotUnderstoodError
-
-    @property
-    def head_size(self) -> int:
-        return self._head
 
 
 class _RequestSide(_Side):
@@ -83,7 +99,7 @@ class HttpObserver:
         meter: ConnectionMeter | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._inspector = inspector
+        self.inspector = inspector
         self._endpoint = endpoint
         self._remote_address = remote_address
         self._meter = meter or ConnectionMeter()
@@ -141,41 +157,32 @@ class HttpObserver:
         """A request's head is complete."""
         assert self._requests is not None
         self._meter.opened()
-        captured = self._inspector.begin(self._endpoint, self._remote_address, self._clock())
-        captured.method = self._requests.get_method().decode("latin-1")
-        captured.uri = side.url.decode("latin-1")
-        captured.request = side.message
-        captured.request.protocol = f"HTTP/{self._requests.get_http_version()}"
-        captured.request.start_line = f"{captured.method} {captured.uri} {captured.request.protocol}"
-        self._inspector.charge(captured, side.head_size)
+        method, uri = self._requests.get_method().decode("latin-1"), side.url.decode("latin-1")
+        message, inspector = side.message, self.inspector
+        message.protocol = f"HTTP/{self._requests.get_http_version()}"
+        message.start_line = f"{method} {uri} {message.protocol}"
+        message.fields = side.fields()
+        side.captured = captured = CapturedRequest(
+            inspector.number(), self._endpoint, self._remote_address, time(), self._clock(), method, uri, message
+        )
+        inspector.begin(captured, side.head_size)
         self._waiting.append(captured)
-        self._inspector.announce(captured)
+        inspector.announce(captured)
 
     def response_head(self, side: _ResponseSide) -> None:
         """A response's head is complete."""
         assert self._responses is not None
         status = self._responses.get_status_code()
-        if not self._waiting or (status < HTTPStatus.OK and status != HTTPStatus.SWITCHING_PROTOCOLS):
+        if not self._waiting or (status < _OK and status != _SWITCHING_PROTOCOLS):
             return
-        captured = self._waiting[0]
+        side.captured = captured = self._waiting[0]
         captured.status = status
-        captured.response = side.message
-        captured.response.protocol = f"HTTP/{self._responses.get_http_version()}"
-        reason = side.reason.decode("latin-1")
-        captured.response.start_line = f"{captured.response.protocol} {status} {reason}".rstrip()
-        self._inspector.charge(captured, side.head_size)
+        captured.response = message = side.message
+        message.protocol = f"HTTP/{self._responses.get_http_version()}"
+        message.start_line = f"{message.protocol} {status} {side.reason.decode('latin-1')}".rstrip()
+        message.fields = side.fields()
+        self.inspector.charge(captured, side.head_size)
         self._bodyless = captured.method == "HEAD"
-
-    def body(self, message: CapturedMessage, data: bytes) -> None:
-        """A piece of a body."""
-        message.size += len(data)
-        owner = next((entry for entry in self._waiting if message is entry.request or message is entry.response), None)
-        room = BODY_LIMIT - len(message.body)
-        if owner is None or room <= 0:
-            return
-        piece = data[:room]
-        if self._inspector.charge(owner, len(piece)):
-            message.body += piece
 
     def response_complete(self) -> None:
         """The oldest request has its whole answer (or will get none)."""
@@ -184,4 +191,4 @@ class HttpObserver:
         captured = self._waiting.pop(0)
         captured.duration = self._clock() - captured.started_at
         self._meter.closed(captured.started_at)
-        self._inspector.announce(captured)
+        self.inspector.announce(captured)

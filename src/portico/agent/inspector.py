@@ -26,10 +26,18 @@ class CapturedMessage:
 
     start_line: str = ""
     protocol: str = "HTTP/1.1"
-    headers: Headers = field(default_factory=list)
+    fields: bytes = field(default=b"", repr=False)
+    """Names and values of its headers in turn, a line feed between them: tens of thousands of messages are kept, and
+    the garbage collector has nothing to look at in bytes."""
     body: bytearray = field(default_factory=bytearray, repr=False)
     size: int = 0
     """Octets of the whole body."""
+
+    @property
+    def headers(self) -> Headers:
+        """As they came, in order."""
+        texts = self.fields.decode("latin-1").split("\n")
+        return list(zip(texts[::2], texts[1::2], strict=False))
 
     @property
     def truncated(self) -> bool:
@@ -50,12 +58,13 @@ class CapturedRequest:
     endpoint: str
     """Name of the endpoint."""
     remote_address: str
-    start: datetime
+    began: float
+    """Seconds since the epoch."""
     started_at: float
     """The observer's clock, seconds."""
-    method: str = ""
-    uri: str = ""
-    request: CapturedMessage = field(default_factory=CapturedMessage)
+    method: str
+    uri: str
+    request: CapturedMessage
     response: CapturedMessage | None = None
     status: int | None = None
     duration: float | None = None
@@ -64,6 +73,11 @@ class CapturedRequest:
     """False once it was pushed out: nothing more is stored for it."""
     cost: int = _ENTRY_COST
 
+    @property
+    def start(self) -> datetime:
+        """When it began."""
+        return datetime.fromtimestamp(self.began, UTC)
+
 
 class Inspector:
     """A ring of captured requests, newest kept, bounded in octets."""
@@ -71,7 +85,7 @@ class Inspector:
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self._limit = limit
         self._requests: OrderedDict[str, CapturedRequest] = OrderedDict()
-        self._listeners: list[Callable[[CapturedRequest], None]] = []
+        self._listeners: tuple[Callable[[CapturedRequest], None], ...] = ()
         self._numbers = count(1)
         self._total = 0
 
@@ -91,17 +105,20 @@ class Inspector:
 
     def subscribe(self, listener: Callable[[CapturedRequest], None]) -> Callable[[], None]:
         """Call `listener` when a request begins and again when it is over; returns what ends that."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        self._listeners = (*self._listeners, listener)
+        return lambda: self._unsubscribe(listener)
 
-    def begin(self, endpoint: str, remote_address: str, started_at: float) -> CapturedRequest:
-        """A request begins (for observers)."""
-        number = f"{next(self._numbers):08x}"
-        captured = CapturedRequest(number, endpoint, remote_address, datetime.now(UTC), started_at)
+    def number(self) -> str:
+        """The id of the next request (for observers)."""
+        return f"{next(self._numbers):08x}"
+
+    def begin(self, captured: CapturedRequest, octets: int) -> None:
+        """A request begins, and has `octets` so far (for observers)."""
         self._requests[captured.id] = captured
+        captured.cost += octets
         self._total += captured.cost
-        self._shrink()
-        return captured
+        if self._total > self._limit:
+            self._shrink()
 
     def charge(self, captured: CapturedRequest, octets: int) -> bool:
         """Account for `octets` more of a request; False where they must not be stored (for observers)."""
@@ -109,17 +126,21 @@ class Inspector:
             return False
         captured.cost += octets
         self._total += octets
-        self._shrink()
+        if self._total > self._limit:
+            self._shrink()
         return captured.kept
 
     def announce(self, captured: CapturedRequest) -> None:
         """Tell the subscribers that a request's head is complete, or that it is over (for observers)."""
-        for listener in list(self._listeners):
+        for listener in self._listeners:
             try:
                 listener(captured)
             except Exception:
                 # The caller carries a visitor's bytes; they pass whatever becomes of the screen.
                 log.exception("a subscriber of the inspector failed")
+
+    def _unsubscribe(self, listener: Callable[[CapturedRequest], None]) -> None:
+        self._listeners = tuple(one for one in self._listeners if one != listener)
 
     def _shrink(self) -> None:
         while self._total > self._limit and self._requests:
