@@ -11,8 +11,9 @@ from typing import Any
 
 from portico.agent.temporary_pem import load_key_pair
 from portico.certificates.authority import Authority
-from portico.model.errors import AUTHTOKEN_UNKNOWN, PorticoError
+from portico.model.errors import AUTHTOKEN_UNKNOWN, SESSION_CLOSED, PorticoError
 from portico.tunnel import rpc
+from portico.tunnel.flow import WIDE
 from portico.tunnel.messages import ProxyHeader, StreamKind
 from portico.tunnel.session import Session
 from portico.tunnel.transport import SessionProtocol, Stream, StreamHandler
@@ -88,6 +89,9 @@ class AgentServer:
     sessions: list[SessionProtocol] = field(default_factory=list)
     refuse_bind: PorticoError | None = None
     refuse_auth: PorticoError | None = None
+    leg_token: str = ""
+    """What lets further connections join; empty takes none."""
+    joined: list[dict[str, Any]] = field(default_factory=list)
     frozen: bool = False
     """Whether new and old sessions are neither read nor answered (a half-dead link)."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -162,6 +166,7 @@ class AgentServer:
             StreamKind.START_TUNNEL_WITH_LABEL: self._label,
             StreamKind.UNBIND: self._unbind,
             StreamKind.UPSTREAM_FAILED: self._failed,
+            StreamKind.JOIN: self._join,
         }
         answer = answers.get(stream.kind)
         return rpc.Answering(stream, answer) if answer else None
@@ -176,7 +181,15 @@ class AgentServer:
             return {"Version": "3", "ClientId": "", "Error": refusal.protocol_text()}
         number = len(self.auths)
         extra = {"Version": "test", "Region": "here", "Cookie": f"cookie-{number}", "AgentSessionID": f"ts_{number}"}
+        if self.leg_token:
+            extra |= {"Window": WIDE.window, "LegToken": self.leg_token}
         return {"Version": "3", "ClientId": body["ClientId"] or "client-1", "Error": "", "Extra": extra}
+
+    async def _join(self, body: dict[str, Any]) -> rpc.Message:
+        self.joined.append(body)
+        self.changed.set()
+        known = body["Token"] == self.leg_token
+        return {"Error": "" if known else PorticoError(SESSION_CLOSED, "no such session").protocol_text()}
 
     async def _bind(self, body: dict[str, Any]) -> rpc.Message:
         self.binds.append(body)

@@ -65,6 +65,8 @@ class EdgeLink:
         self.ended = ended
         """The reason, once the connection is gone."""
         self.since = since
+        self.leg_token = ""
+        """Lets further connections join; empty where the edge takes none."""
         self.identity = Identity()
         self.facts = EdgeFacts()
 
@@ -106,25 +108,44 @@ class Linker:
 
     async def connect(self, identity: Identity) -> EdgeLink:
         """Dial and authenticate. Raises PorticoError(CONNECT_FAILED, EDGE_UNTRUSTED, or the edge's own)."""
+        link = await self._reach()
+        try:
+            await self._authenticate(link, identity)
+        except BaseException:
+            link.protocol.abort("authentication failed")
+            raise
+        self._beat(link)
+        return link
+
+    async def join(self, token: str) -> EdgeLink:
+        """Dial one more connection for the session of `token`. Raises as `connect` does."""
+        link = await self._reach()
+        # Before the request: the relay's first visitor may come with its answer.
+        link.protocol.session.flow = WIDE
+        try:
+            await link.ask(StreamKind.JOIN, {"Token": token}, self._settings.connect_timeout, CONNECT_FAILED)
+        except BaseException:
+            link.protocol.abort("it could not join the session")
+            raise
+        self._beat(link)
+        return link
+
+    async def _reach(self) -> EdgeLink:
         edge = self._settings.edge
         try:
             async with asyncio.timeout(self._settings.connect_timeout):
-                link = await self._dial()
+                return await self._dial()
         except DialError as error:
             raise PorticoError(CONNECT_FAILED, f"cannot reach the edge at {edge}: {error.text}") from None
         except (OSError, ssl.SSLError, TimeoutError) as error:
             reason, words = explain(error)
             code = EDGE_UNTRUSTED if reason in _UNTRUSTED else CONNECT_FAILED
             raise PorticoError(code, f"cannot reach the edge at {edge}: {words}") from error
-        try:
-            await self._authenticate(link, identity)
-        except BaseException:
-            link.protocol.abort("authentication failed")
-            raise
+
+    def _beat(self, link: EdgeLink) -> None:
         link.protocol.start_heartbeat(
             self._settings.heartbeat_interval, self._settings.heartbeat_tolerance, expect_beats=False
         )
-        return link
 
     async def _dial(self) -> EdgeLink:
         loop = asyncio.get_running_loop()
@@ -164,6 +185,7 @@ class Linker:
         facts = extra if isinstance(extra, dict) else {}
         if facts.get("Window") == WIDE.window:
             link.protocol.session.flow = WIDE
+            link.leg_token = _text(facts, "LegToken")
         link.identity = Identity(_text(answer, "ClientId"), _text(facts, "Cookie"))
         link.facts = EdgeFacts(
             version=_text(facts, "Version"),

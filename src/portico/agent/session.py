@@ -16,6 +16,7 @@ from portico.agent import network
 from portico.agent.backoff import Backoff
 from portico.agent.bind import BindKind, BindRequest
 from portico.agent.edge_errors import edge_error
+from portico.agent.legs import Legs
 from portico.agent.link import NO_FACTS, EdgeFacts, EdgeLink, Identity, Linker
 from portico.agent.settings import SessionSettings
 from portico.model.errors import BIND_REJECTED, CONNECT_FAILED, EDGE_BUSY, SESSION_CLOSED, PorticoError
@@ -131,6 +132,7 @@ class AgentSession:
         self._linker = Linker(settings, self._on_stream, self._on_event, frozenset(self._commands))
         self._identity = Identity()
         self._link: EdgeLink | None = None
+        self._legs: Legs | None = None
         self._linked = asyncio.Event()
         self._binds: list[Bind] = []
         self._keeper: asyncio.Task[None] | None = None
@@ -202,6 +204,7 @@ class AgentSession:
             self._keeper.cancel()
         await asyncio.gather(*(self.unbind(bind) for bind in self.binds))
         link, self._link = self._link, None
+        self._end_legs()
         self._linked.set()  # whoever waits for a link learns that there will be none
         if link is not None:
             link.protocol.close(ErrorCode.NONE, "the agent is closing")
@@ -223,7 +226,7 @@ class AgentSession:
         except BaseException:
             link.protocol.abort("binding again failed")
             raise
-        self._link = link
+        self._link, self._legs = link, Legs(link, self._linker.join)
         self._linked.set()
         self._set(SessionState.ONLINE, facts=link.facts)
         log.info("session online", extra={"edge": str(self.settings.edge), "session": link.facts.session_id})
@@ -238,6 +241,7 @@ class AgentSession:
             mending = asyncio.create_task(self._mend_binds(link), name="portico bind retries")
             reason = await asyncio.shield(link.ended)
             mending.cancel()
+            self._end_legs()
             self._linked.clear()
             if loop.time() - link.since >= STEADY_SECONDS:
                 backoff.reset()
@@ -258,6 +262,11 @@ class AgentSession:
                     log.warning("cannot reconnect yet", extra={"reason": str(error)})
                 else:
                     return
+
+    def _end_legs(self) -> None:
+        if self._legs is not None:
+            self._legs.close()
+            self._legs = None
 
     async def _pause(self, delay: float) -> None:
         self._hurry.clear()
@@ -307,6 +316,8 @@ class AgentSession:
 
     def _on_stream(self, stream: Stream) -> StreamHandler | None:
         if stream.kind == StreamKind.PROXY:
+            if self._legs is not None:
+                self._legs.consider()
             return _ProxyHead(stream, self._route)
         if stream.kind in COMMANDS:
             return Answering(stream, lambda body: self._obey(COMMANDS[stream.kind], body))

@@ -14,6 +14,8 @@ BINDS: Final = 12_000
 """Binds of one session; how many an owner may have is control's matter."""
 STREAMS: Final = 8_192
 """Visitors at a time through one session."""
+LEGS: Final = 16
+"""Connections of one session."""
 RUST_STREAMS: Final = 480
 """ngrok's Rust SDKs drop the whole session beyond 512 streams, heartbeats and requests included."""
 HEARTBEAT_SECONDS: Final = (1.0, 600.0)

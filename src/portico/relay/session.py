@@ -9,10 +9,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
 
-from portico.model.errors import EDGE_BUSY, TOO_MANY_ENDPOINTS, UPSTREAM_UNREACHABLE, ErrorCode, PorticoError, all_codes
+from portico.model.errors import (
+    EDGE_BUSY,
+    SESSION_CLOSED,
+    TOO_MANY_ENDPOINTS,
+    UPSTREAM_UNREACHABLE,
+    ErrorCode,
+    PorticoError,
+    all_codes,
+)
 from portico.relay import limits, link
 from portico.relay.binds import Bind, SocketPaths
 from portico.relay.figures import Figures
+from portico.relay.legs import Legs
 from portico.relay.link_client import LinkClient, Question
 from portico.tunnel import frames, messages, rpc
 from portico.tunnel.events import Event, HeartbeatEchoed, PeerUnresponsive
@@ -49,6 +58,15 @@ class Surroundings:
     mark: str
     sessions: dict[str, "HeldSession"] = field(default_factory=dict)
     """The authenticated ones, by id."""
+    legs: dict[str, "AgentSession"] = field(default_factory=dict)
+    """Those whose agents may add connections, by the token for it."""
+
+    def session_of(self, token: str) -> "AgentSession":
+        """Raises PorticoError(SESSION_CLOSED)."""
+        session = self.legs.get(token)
+        if session is None:
+            raise PorticoError(SESSION_CLOSED, "this relay has no such session")
+        return session
 
 
 class HeldSession(Protocol):
@@ -86,11 +104,16 @@ class AgentSession:
         self._around = around
         self._remote = remote
         self._left = left
+        self.legs = Legs(self.protocol, self._leg_stream_opened)
         self._asked = False
         self._binding = 0
         self._moved = 0
         self._replaced = False
         self._deadline = loop.call_later(limits.AUTH_SECONDS, self.protocol.abort, "no Auth in time")
+        self._first_requests: dict[int, rpc.Answer] = {
+            StreamKind.AUTH: self._authenticate,
+            StreamKind.JOIN: self._join,
+        }
         self._requests: dict[int, rpc.Answer] = {
             StreamKind.BIND: partial(self._bind, labelled=False),
             StreamKind.START_TUNNEL_WITH_LABEL: partial(self._bind, labelled=True),
@@ -120,7 +143,7 @@ class AgentSession:
         ).encode()
         if lease.proxy_protocol:
             header += address.encode(lease.proxy_protocol)
-        stream = self.protocol.open(StreamKind.PROXY, handler, header + first)
+        stream = self.legs.least_loaded().open(StreamKind.PROXY, handler, header + first)
         self.figures.streams += 1
         self.figures.streams_opened_total += 1
         return stream
@@ -136,7 +159,7 @@ class AgentSession:
 
     def is_idle(self) -> bool:
         """Whether no visitor would notice the session's end (asked for repeatedly: nothing may have moved since)."""
-        moved = self.protocol.bytes_received + self.protocol.bytes_sent
+        moved = self.legs.moved
         at_rest, self._moved = moved == self._moved, moved
         visitors = [visitor for bind in self.binds.values() for visitor in bind.visitors]
         return not visitors or (at_rest and not any(visitor.waiting for visitor in visitors))
@@ -180,17 +203,18 @@ class AgentSession:
     # Requests of the agent.
 
     def _stream_opened(self, stream: Stream) -> StreamHandler | None:
-        if stream.kind == StreamKind.AUTH and not self._asked:
+        if not self._asked and (first := self._first_requests.get(stream.kind)) is not None:
             self._asked = True
-            return rpc.Answering(stream, partial(self._answer, self._authenticate))
+            return rpc.Answering(stream, partial(self._answer, first))
         if self.lease is None:
             return None
-        if stream.kind == StreamKind.UPSTREAM_FAILED:
-            return rpc.Hearing(stream, self._upstream_failed)
         answer = self._requests.get(stream.kind)
         if answer is None:
-            return None
+            return self._leg_stream_opened(stream)
         return rpc.Answering(stream, partial(self._answer, answer))
+
+    def _leg_stream_opened(self, stream: Stream) -> StreamHandler | None:
+        return rpc.Hearing(stream, self._upstream_failed) if stream.kind == StreamKind.UPSTREAM_FAILED else None
 
     async def _answer(self, request: rpc.Answer, body: Body) -> rpc.Message | None:
         """A request that cannot be understood gets an error: a reset stream would hang ngrok's Rust SDKs."""
@@ -230,11 +254,7 @@ class AgentSession:
         self._around.sessions[self.id] = self
         self.figures.sessions += 1
         self.figures.sessions_opened_total += 1
-        lowest, highest = limits.HEARTBEAT_SECONDS
-        interval = min(max(lease.heartbeat_interval, lowest), highest)
-        tolerance = min(max(lease.heartbeat_tolerance, lowest), highest)
-        # Not before the answer to Auth is written: no SDK expects a stream earlier.
-        asyncio.get_running_loop().call_soon(self.protocol.start_heartbeat, interval, tolerance)
+        self._beat(lease)
         log.info("session online", extra={"session": self.id, "remote": self._remote, "agent": agent})
 
     def _widen(self, answer: Body) -> None:
@@ -242,7 +262,32 @@ class AgentSession:
         facts = answer.get("Extra")
         if isinstance(facts, dict):
             facts["Window"] = WIDE.window
+            facts["LegToken"] = self.legs.token
             self.protocol.session.flow = WIDE
+            self._around.legs[self.legs.token] = self
+
+    async def _join(self, body: Body) -> Body:
+        """Become one more connection of a session that is here."""
+        self._deadline.cancel()
+        self._left()
+        try:
+            session = self._around.session_of(messages.Join.from_json(body).token)
+            session.legs.add(self.protocol)
+        except PorticoError as error:
+            asyncio.get_running_loop().call_later(limits.AUTH_SECONDS, self.protocol.abort, error.message)
+            return {"Error": error.protocol_text()}
+        self.protocol.session.flow = WIDE
+        self.protocol.session.max_own_streams = limits.STREAMS
+        assert session.lease is not None
+        self._beat(session.lease)
+        return {"Error": ""}
+
+    def _beat(self, lease: link.SessionLease) -> None:
+        lowest, highest = limits.HEARTBEAT_SECONDS
+        interval = min(max(lease.heartbeat_interval, lowest), highest)
+        tolerance = min(max(lease.heartbeat_tolerance, lowest), highest)
+        # Not before the answer to Auth is written: no SDK expects a stream earlier.
+        asyncio.get_running_loop().call_soon(self.protocol.start_heartbeat, interval, tolerance)
 
     async def _bind(self, body: Body, *, labelled: bool) -> Body:
         if len(self.binds) + self._binding >= limits.BINDS:
@@ -339,7 +384,9 @@ class AgentSession:
             self.protocol.abort("the agent is silent since a stream was opened")
 
     def _free(self) -> None:
-        """Give up the sockets and the place among the sessions, at once."""
+        """Give up the sockets, the further connections and the place among the sessions, at once."""
+        self._around.legs.pop(self.legs.token, None)
+        self.legs.close("the session is over")
         if self._around.sessions.pop(self.id, None) is not None:
             self.figures.sessions -= 1
         self.figures.binds -= len(self.binds)

@@ -35,6 +35,8 @@ class StreamKind(IntEnum):
     PATCH_TUNNEL_STATE = 10
     UPSTREAM_FAILED = 0x504F5254
     """Portico's own: an agent tells why a proxy stream is about to end with nothing."""
+    JOIN = 0x504F5255
+    """Portico's own: the first request of a connection that joins the session of a token."""
     HEARTBEAT = 0xFFFFFFFF
 
 
@@ -334,6 +336,12 @@ class StopTunnel(Message, kw_only=True, frozen=True):
     id: str
     message: str = ""
     error_code: str = ""
+
+
+class Join(Message, kw_only=True, frozen=True):
+    """Portico's own: one more connection for a session; the token came with the answer to Auth."""
+
+    token: str = ""
 
 
 class UpstreamFailed(Message, kw_only=True, frozen=True):

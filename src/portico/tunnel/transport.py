@@ -183,6 +183,10 @@ class SessionProtocol(asyncio.BufferedProtocol):
         self.session.start_heartbeat(interval, tolerance, time.monotonic(), expect_beats=expect_beats)
         self.flush_soon()
 
+    def give(self, on_stream: OnStream, on_end: Callable[[str], None]) -> None:
+        """Let somebody else choose the handlers of streams from now on, and hear of the end."""
+        self._on_stream, self._on_end = on_stream, on_end
+
     def close(self, code: int = ErrorCode.NONE, message: str = "") -> None:
         """Send GOAWAY and close the connection, within CLOSE_GRACE even if the peer does not read."""
         self._reason = self._reason or message or "closed"

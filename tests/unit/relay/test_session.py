@@ -188,3 +188,66 @@ async def test_rust_agents_get_fewer_streams_and_prompt_answers(door: Door) -> N
     rust, go = (one.protocol.session for one in door.sessions)
     assert (rust.prompt_ack, rust.max_own_streams) == (True, limits.RUST_STREAMS)
     assert (go.prompt_ack, go.max_own_streams) == (False, limits.STREAMS)
+
+
+async def own_agent(door: Door) -> tuple[ScriptedAgent, str]:
+    """An agent that may add connections, and the token for it."""
+    agent = await ScriptedAgent().connect(door.path)
+    answer = await agent.ask(StreamKind.AUTH, Version=["3"], Extra={"AuthToken": "t", "Window": WIDE.window})
+    return agent, answer["Extra"]["LegToken"]
+
+
+async def test_visitors_are_spread_over_the_connections_of_a_session(door: Door) -> None:
+    agent, token = await own_agent(door)
+    leg = await ScriptedAgent().connect(door.path)
+    assert await leg.ask(StreamKind.JOIN, Token=token) == {"Error": ""}
+    bind = (await agent.bind())["Id"]
+    path = door.sessions[0].binds[bind].path
+    visitors = [await asyncio.open_unix_connection(path) for _ in range(4)]
+    for _, writer in visitors:
+        writer.write(b"hello")
+    await agent.stream(2)
+    await leg.stream(2)
+    failed = UpstreamFailed(id=bind, code=BAD_GATEWAY_RESPONSE.number, reason="no")
+    rpc.tell(leg.protocol, StreamKind.UPSTREAM_FAILED, failed.to_json())
+    async with asyncio.timeout(30):
+        while door.sessions[0].failure(bind) is None:
+            await asyncio.sleep(0.01)
+    leg.protocol.abort("cut")
+    async with asyncio.timeout(30):
+        while len(agent.streams) < 3:  # those who come now find the connection that is left
+            _, writer = await asyncio.open_unix_connection(path)
+            writer.write(b"hello")
+            await asyncio.sleep(0.01)
+    assert not leg.protocol.is_open
+    for _, writer in visitors:
+        writer.close()
+
+
+async def test_the_further_connections_end_with_the_session(door: Door) -> None:
+    agent, token = await own_agent(door)
+    leg = await ScriptedAgent().connect(door.path)
+    await leg.ask(StreamKind.JOIN, Token=token)
+    agent.protocol.abort("cut")
+    await asyncio.wait_for(leg.ended, 30)
+    late = await ScriptedAgent().connect(door.path)
+    assert "Error" in await late.ask(StreamKind.JOIN, Token=token)
+
+
+async def test_only_the_token_of_a_session_joins_and_only_so_many(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LEGS", 2)
+    monkeypatch.setattr(limits, "AUTH_SECONDS", 0.1)
+    _, token = await own_agent(door)
+    errors = []
+    for word in ("", "x" * 32, token, token):
+        leg = await ScriptedAgent().connect(door.path)
+        errors.append((await leg.ask(StreamKind.JOIN, Token=word))["Error"])
+        if errors[-1]:
+            await asyncio.wait_for(leg.ended, 30)
+    assert [bool(error) for error in errors] == [True, True, False, True]
+    assert token not in "".join(map(str, errors))
+
+
+async def test_ngroks_agents_are_told_of_no_further_connections(door: Door) -> None:
+    agent = await ScriptedAgent().connect(door.path)
+    assert "LegToken" not in (await agent.authenticate(agent="ngrok-go/2.1.1"))["Extra"]

@@ -1,0 +1,53 @@
+"""The connections of one session: the one that it began with, and those that its agent has added since.
+
+On one connection a lost segment holds up every stream for a round trip; our own agents add connections where visitors
+are many and the edge is far away (`agent/legs.py`).
+"""
+
+import secrets
+
+from portico.model.errors import STREAM_LIMIT, PorticoError
+from portico.relay import limits
+from portico.tunnel.frames import ErrorCode
+from portico.tunnel.transport import OnStream, SessionProtocol
+
+
+class Legs:
+    """What opens streams for visitors. The token, told to the agent alone, lets a connection join."""
+
+    def __init__(self, first: SessionProtocol, on_stream: OnStream) -> None:
+        """`on_stream` is asked for each stream that the agent opens on a further connection."""
+        self.token = secrets.token_hex(16)
+        self._on_stream = on_stream
+        self._protocols = [first]
+
+    @property
+    def moved(self) -> int:
+        """Bytes in both directions so far, of the connections that are there now."""
+        return sum(protocol.bytes_received + protocol.bytes_sent for protocol in self._protocols)
+
+    def add(self, protocol: SessionProtocol) -> None:
+        """Take one more. Raises PorticoError(STREAM_LIMIT)."""
+        if len(self._protocols) >= limits.LEGS:
+            raise PorticoError(STREAM_LIMIT, f"a session has {limits.LEGS} connections at most")
+        protocol.give(self._on_stream, lambda _: self._remove(protocol))
+        self._protocols.append(protocol)
+
+    def least_loaded(self) -> SessionProtocol:
+        """Where the next visitor goes. Raises PorticoError(STREAM_LIMIT)."""
+        protocols = self._protocols
+        if len(protocols) == 1:
+            return protocols[0]
+        if sum(protocol.session.own_streams for protocol in protocols) >= limits.STREAMS:
+            raise PorticoError(STREAM_LIMIT, f"{limits.STREAMS} streams are open already")
+        return min(protocols, key=lambda protocol: protocol.session.own_streams)
+
+    def close(self, reason: str) -> None:
+        """End all but the first."""
+        for protocol in self._protocols[1:]:
+            protocol.close(ErrorCode.NONE, reason)
+        del self._protocols[1:]
+
+    def _remove(self, protocol: SessionProtocol) -> None:
+        if protocol in self._protocols:
+            self._protocols.remove(protocol)

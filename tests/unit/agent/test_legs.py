@@ -1,0 +1,98 @@
+"""Further connections of one session, as an agent makes them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from kit.agent_server import TOKEN, AgentServer, Visitor, agent_server, until
+from portico.agent import legs
+from portico.agent.bind import BindKind, BindRequest
+from portico.agent.edge_address import EdgeAddress
+from portico.agent.session import AgentSession
+from portico.agent.settings import SessionSettings
+from portico.tunnel.messages import ProxyHeader
+from portico.tunnel.transport import Stream, StreamHandler
+
+HTTPS = BindRequest(kind=BindKind.HTTPS, url="https://a.localhost")
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[AgentServer]:
+    async with agent_server() as server:
+        server.leg_token = "leg_secret"
+        yield server
+
+
+@pytest.fixture
+async def session(server: AgentServer) -> AsyncIterator[AgentSession]:
+    session = AgentSession(
+        SessionSettings(edge=EdgeAddress.parse(server.address), authtoken=TOKEN, edge_ca_pem=server.ca)
+    )
+    await session.connect()
+    await until(lambda: session.status.latency is not None)
+    yield session
+    await session.close()
+
+
+class Echo(StreamHandler):
+    def __init__(self, stream: Stream, first: bytes) -> None:
+        self._stream = stream
+        if first:
+            self.data_received(first)
+
+    def data_received(self, data: bytes) -> None:
+        self._stream.write(data)
+
+
+def echo(stream: Stream, _: ProxyHeader, first: bytes) -> None:
+    stream.handler = Echo(stream, first)
+
+
+async def visitors(server: AgentServer, session: AgentSession, count: int) -> list[Visitor]:
+    bind = await session.bind(replace(HTTPS), echo)
+    return [server.visit(bind.id, b"hello") for _ in range(count)]
+
+
+async def test_many_visitors_from_afar_get_more_connections_which_end_with_the_first(
+    server: AgentServer, session: AgentSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(legs, "FAR_SECONDS", 0.0)
+    await visitors(server, session, 3 * legs.STREAMS_PER_LEG)
+    await until(lambda: len(server.joined) == 2)
+    assert server.joined == [{"Token": "leg_secret"}] * 2
+    await until(lambda: len(server.sessions) == 3)
+    bind = session.binds[0]
+    assert await server.visit(bind.id, b"on a leg").until(lambda visitor: len(visitor.received) == 8) == b"on a leg"
+    server.sessions[0].abort("cut")
+    await until(lambda: not any(leg.is_open for leg in server.sessions[:3]))
+    await until(lambda: len(server.auths) == 2)  # and the session comes back
+
+
+async def test_near_an_edge_or_with_few_visitors_one_connection_is_enough(
+    server: AgentServer, session: AgentSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(legs, "FAR_SECONDS", 3600.0)
+    for visitor in await visitors(server, session, 10):
+        await visitor.until(lambda visitor: visitor.received == b"hello")
+    monkeypatch.setattr(legs, "FAR_SECONDS", 0.0)
+    assert server.joined == []
+
+
+async def test_a_refused_leg_is_not_asked_for_again_at_once(
+    server: AgentServer, session: AgentSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(legs, "FAR_SECONDS", 0.0)
+    server.leg_token = "another"
+    bind = await session.bind(replace(HTTPS), echo)
+    for _ in range(legs.STREAMS_PER_LEG + 1):
+        server.visit(bind.id, b"hello")
+    await until(lambda: server.joined)
+    first = server.sessions[0]
+    server.sessions[1:] = []
+    for _ in range(4):
+        server.visit(bind.id, b"hello")
+        await asyncio.sleep(0.01)
+    assert len(server.joined) == 1
+    assert first.is_open
