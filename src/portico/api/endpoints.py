@@ -15,7 +15,7 @@ TUNNEL = "tn_"
 
 
 class EndpointView(View):
-    """An endpoint that an agent serves."""
+    """An endpoint that is served."""
 
     region: str
     created_at: datetime
@@ -36,8 +36,8 @@ class EndpointView(View):
     upstream_url: str
     upstream_protocol: str
     traffic_policy: str
-    tunnel: Ref
-    tunnel_session: Ref
+    tunnel: Ref | None
+    tunnel_session: Ref | None
     principal: Ref
     domain: Ref | None
     tcp_addr: Ref | None
@@ -49,7 +49,7 @@ class EndpointResource(LiveResource[LiveEndpoint]):
 
     name = "endpoints"
     noun = "endpoint"
-    about = "What is online now, one entry for each agent that serves a URL."
+    about = "What is online now, one entry for each agent that serves a URL, and for each declared in the settings."
     view = EndpointView
     prefix = PREFIX
     filters = ("id", "url")
@@ -63,7 +63,7 @@ class EndpointResource(LiveResource[LiveEndpoint]):
 
     def show(self, call: Call, value: Named[LiveEndpoint]) -> EndpointView:
         """One endpoint."""
-        endpoint, url = value.live, value.live.url
+        endpoint, url, session = value.live, value.live.url, value.live.session_id
         return EndpointView(
             id=value.id,
             uri=call.uri(self.name, value.id),
@@ -86,8 +86,8 @@ class EndpointResource(LiveResource[LiveEndpoint]):
             upstream_url=endpoint.forwards_to,
             upstream_protocol=endpoint.upstream_protocol or ("tcp" if url.scheme is Scheme.TCP else "tls"),
             traffic_policy="",
-            tunnel=_ref(call, "tunnels", TUNNEL + endpoint.id),
-            tunnel_session=_ref(call, "tunnel_sessions", SESSION + endpoint.session_id),
+            tunnel=_ref(call, "tunnels", TUNNEL + endpoint.id) if session else None,
+            tunnel_session=_ref(call, "tunnel_sessions", SESSION + session) if session else None,
             principal=Ref(id=endpoint.owner_id, uri=""),
             domain=None,
             tcp_addr=None,

@@ -27,10 +27,11 @@ class LiveSession:
 
 @dataclass(frozen=True, slots=True)
 class LiveEndpoint:
-    """A bind of a session: its public URL and what it leads to."""
+    """What is online: its public URL and what it leads to."""
 
     id: str
-    session_id: str
+    session_id: str | None
+    """The agent's session; None where the edge reaches the upstreams itself."""
     owner_id: str
     url: EndpointUrl
     started_at: datetime

@@ -37,13 +37,13 @@ class TunnelResource(LiveResource[LiveEndpoint]):
     prefix = TUNNEL
 
     def everything(self, call: Call) -> Iterable[LiveEndpoint]:
-        """All binds."""
-        return call.node.endpoints()
+        """All that agents serve."""
+        return (endpoint for endpoint in call.node.endpoints() if endpoint.session_id)
 
     def show(self, call: Call, value: Named[LiveEndpoint]) -> TunnelView:
         """One tunnel."""
         bind = value.live
-        session, endpoint = SESSION + bind.session_id, ENDPOINT + bind.id
+        session, endpoint = f"{SESSION}{bind.session_id}", ENDPOINT + bind.id
         return TunnelView(
             id=value.id,
             uri=call.uri(self.name, value.id),

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
-from portico.certificates.acme_order import Stage, in_thread, obtain
+from portico.certificates.acme_order import Stage, obtain
 from portico.certificates.acme_rules import AcmeDirectory, AcmeRules
 from portico.certificates.acme_session import AcmeError, AcmeSession, certificate_id
+from portico.daemon_thread import in_thread
 from portico.model.acme import AcmeAccount, AcmeCertificate, ChallengeKind
 from portico.model.endpoint import KeyPair
 

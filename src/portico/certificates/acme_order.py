@@ -4,11 +4,10 @@ import asyncio
 import base64
 import hashlib
 import logging
-import threading
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Final, ParamSpec, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -19,12 +18,11 @@ from portico.certificates.acme_dns import dns_writer, record_name
 from portico.certificates.acme_rules import AcmeRules
 from portico.certificates.acme_session import AcmeError, AcmeSession, Authorization, Offer, Order
 from portico.certificates.extensions import subject_alternative_name
+from portico.daemon_thread import in_thread
 from portico.model.acme import AcmeChallenge, ChallengeKind
 from portico.model.endpoint import KeyPair
 
 log = logging.getLogger(__name__)
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 _State = TypeVar("_State", Authorization, Order)
 
 _FIRST_LOOK: Final = 0.5
@@ -65,28 +63,6 @@ async def obtain(
     await in_thread(session.finalize, order, csr)
     issued = await _until(partial(session.order, order), "the certificate", ("valid",))
     return KeyPair(await in_thread(session.chain, issued), key)
-
-
-async def in_thread(call: Callable[_P, _T], *args: _P.args, **options: _P.kwargs) -> _T:
-    """What `call` returns. The thread is a daemon: an authority that hangs does not hold up the end of the process."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[_T] = loop.create_future()
-
-    def settle(result: _T | None, error: BaseException | None) -> None:
-        if not future.done():
-            future.set_exception(error) if error else future.set_result(result)  # type: ignore[arg-type]
-
-    def work() -> None:
-        result, failure = None, None
-        try:
-            result = call(*args, **options)
-        except BaseException as error:  # raised where it is awaited
-            failure = error
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, result, failure)
-
-    threading.Thread(target=work, daemon=True, name="acme").start()
-    return await future
 
 
 def _offer(authorization: Authorization, kind: ChallengeKind) -> Offer:

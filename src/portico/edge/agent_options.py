@@ -5,17 +5,14 @@ service open. Of traffic policies it enforces `terminate-tls` alone.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import Final
 from urllib.parse import urlsplit
 
-from portico.certificates.check import check_own_pair
 from portico.edge.bind_request import BindRequest
-from portico.model.authority_bundle import certificates_only, read_revocations
+from portico.edge.checked_tls import checked_tls
 from portico.model.endpoint import EdgeTls, EndpointUrl, KeyPair, Networks, Scheme, TlsVersion
 from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
-from portico.model.x509 import read_authorities
 from portico.policy.document import Action, read_actions
 from portico.policy.terminate_tls import TerminateTls, terminate_tls
 from portico.tunnel.frames import ProtocolError
@@ -36,8 +33,6 @@ NOT_ENFORCED: Final = {
 """Options that nothing on the edge enforces; they are on where they are neither absent nor empty text."""
 MAX_NETWORKS: Final = 200
 """Networks in one list: each is looked at for each request."""
-MAX_AUTHORITIES: Final = 10
-"""CAs of one endpoint, as at ngrok (https://ngrok.com/docs/universal-gateway/tls-termination/#mutual-tls)."""
 
 
 def bind_request(bind: Bind, minimum: TlsVersion = TlsVersion.TLS_1_2) -> BindRequest:
@@ -152,21 +147,19 @@ def _checked(pair: KeyPair | None, authorities: str | None, policy: TerminateTls
         raise PorticoError(
             BIND_INVALID, "the bind and its policy's terminate-tls both say what TLS is to use; keep one"
         )
-    if policy.maximum < minimum:
-        raise PorticoError(BIND_INVALID, f"max_version {policy.maximum} is below {minimum}, this edge's minimum")
-    now = datetime.now(UTC)
-    own = pair or policy.key_pair
-    if own:
-        check_own_pair(own, now=now, where="the certificate" if pair else "server_certificate")
-    bundle = authorities or policy.authorities
-    place = "mutual_tls_cas" if authorities else "mutual_tls_certificate_authorities"
-    return EdgeTls(
-        own,
-        client_authorities=_authorities(bundle, now, place) if bundle is not None else None,
-        revocations=read_revocations(bundle, now=now, where=place) if bundle is not None else None,
+    bundle = authorities if authorities is not None else policy.authorities
+    wanted = EdgeTls(
+        pair or policy.key_pair,
+        client_authorities=bundle,
         verification=policy.verification,
         minimum=policy.minimum,
         maximum=policy.maximum,
+    )
+    return checked_tls(
+        wanted,
+        minimum,
+        pair_at="the certificate" if pair else "server_certificate",
+        authorities_at="mutual_tls_cas" if authorities else "mutual_tls_certificate_authorities",
     )
 
 
@@ -180,16 +173,6 @@ def _key_pair(certificate: bytes, key: bytes) -> KeyPair | None:
     if not certificate or not key:
         raise PorticoError(BIND_INVALID, "a certificate needs its key, and a key its certificate")
     return KeyPair(_pem(certificate, "the certificate"), _pem(key, "the key"))
-
-
-def _authorities(pem: str, now: datetime, where: str) -> str:
-    """The CA certificates of the bundle, and nothing else that may stand in it."""
-    authorities = read_authorities(pem, now=now, where=where)
-    if len(authorities) > MAX_AUTHORITIES:
-        raise PorticoError(
-            BIND_INVALID, f"{where} has {len(authorities)} authorities; the edge takes {MAX_AUTHORITIES} at most"
-        )
-    return certificates_only(pem)
 
 
 def _pem(data: bytes, where: str) -> str:

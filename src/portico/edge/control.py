@@ -20,7 +20,9 @@ from portico.edge.admin import Metrics, NodeState, admin_app
 from portico.edge.admission import Admission
 from portico.edge.agents import Agents
 from portico.edge.child import FATAL_STATUS
+from portico.edge.declared import Declared
 from portico.edge.live import Live, Reservations
+from portico.edge.name_lookup import NameLookup
 from portico.edge.node import Node
 from portico.edge.notices import notify
 from portico.edge.public_names import PublicNames
@@ -51,7 +53,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 RESYNC_SECONDS: Final = 5.0
-"""How long a starting control waits for the relays to say what is live, before it answers Envoy without them."""
+"""How long a starting control waits for the relays to say what is live, and for the names of upstreams, before it
+answers Envoy without them."""
 CERTIFICATE_CHECK_SECONDS: Final = 3600.0
 
 
@@ -68,6 +71,8 @@ class Control:
         self._reservations = Reservations(self._store)
         self._registry = Registry(node.naming, node.limits, labelled=[(one.url, one.labels) for one in node.labelled])
         self._registry.reserve(self._reservations.domains, self._reservations.ports)
+        self._declared = Declared(self._registry, node.declared, self._reservations.operator)
+        self._lookup = NameLookup(self._declared.hosts, self._on_moved)
         authority = Authority.load_or_create(data_dir, datetime.now(UTC))
         self._acme = self._automatic(node.acme) if node.acme else None
         self._certificates = Certificates(
@@ -84,7 +89,7 @@ class Control:
         self._ads = AdsServer(
             run_dir / "xds.sock", types, on_secret_wanted=self._secret, on_secret_released=self._hosts.discard
         )
-        served = Served(self._registry, self._reservations.uploads, node.frame)
+        served = Served(self._registry, self._reservations.uploads, node.frame, self._lookup.addresses)
         self._publisher = Publisher(self._ads, node.frame, served.endpoint, self._on_online)
         admission = Admission(self._store)
         self._agents = Agents(node, self._registry, self._publisher, admission, self._metrics)
@@ -119,17 +124,20 @@ class Control:
             notify("X_PORTICO_XDS=1")
             await self._links.start()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._resynced.wait(), RESYNC_SECONDS)
+                async with asyncio.timeout(RESYNC_SECONDS):
+                    await asyncio.gather(self._resynced.wait(), self._lookup.look_up())
             publication = self._publisher.begin(self._urls(), self._edge_secrets())
             self._ads.open()
-            await self._ads.acknowledged(publication, timeout=60)
+            await self._publisher.begun(publication)
             self._serving = True
             notify("READY=1")
             log.info("control serves", extra={"endpoints": sum(1 for _ in self._registry.urls)})
             self._want_certificates()
-            renewal = asyncio.create_task(self._renew_certificates(), name="certificates")
+            repeated = (self._renew_certificates(), self._lookup.run())
+            tasks = [asyncio.create_task(work) for work in repeated]
             await stop.wait()
-            renewal.cancel()
+            for task in tasks:
+                task.cancel()
             await self._links.close()
             await self._ads.stop()
         self._store.close()
@@ -145,6 +153,11 @@ class Control:
             self._agents.publish_later(urls)
         if self._links.relays | {hello.relay} >= set(self._node.links):
             self._resynced.set()
+
+    def _on_moved(self, host: str) -> None:
+        """An upstream's name leads elsewhere now."""
+        if self._serving:
+            self._agents.publish_later(self._declared.urls(host))
 
     def _urls(self) -> set[EndpointUrl]:
         """What Envoy is to know at the start: what is live, and the reserved names that are offline."""

@@ -16,7 +16,7 @@ from portico.model.acme import AutomaticState
 from portico.model.endpoint import EndpointUrl, Scheme
 from portico.model.errors import AGENT_REFUSED, PorticoError
 from portico.model.names import covers
-from portico.model.owner import DEFAULT_OWNER
+from portico.model.owner import DEFAULT_OWNER, Owner
 from portico.model.x509 import read_key_pair_facts
 from portico.store.store import Store
 from portico.translate.resource import Resource
@@ -29,7 +29,8 @@ class Reservations:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._operator = ""
+        self.operator: Owner
+        """The owner that the first start made."""
         self.domains: list[tuple[str, str]] = []
         """Each reserved name with its owner's name."""
         self.ports: list[tuple[int, str]] = []
@@ -40,10 +41,11 @@ class Reservations:
     def read(self) -> None:
         """Take what the store says now."""
         with self._store.read() as unit:
-            names = {owner.id: owner.name for owner in unit.owners.all()}
+            owners = unit.owners.all()
+            names = {owner.id: owner.name for owner in owners}
             domains, certificates = unit.domains.all(), unit.tls_certificates.all()
             self.ports = [(addr.port, names[addr.owner_id]) for addr in unit.reserved_addrs.all()]
-        self._operator = next((ident for ident, name in names.items() if name == DEFAULT_OWNER), "")
+        self.operator = next(owner for owner in owners if owner.name == DEFAULT_OWNER)
         self.domains = [(domain.name, names[domain.owner_id]) for domain in domains]
         self._owner_ids = {domain.name: domain.owner_id for domain in domains}
         self.uploads.replace(
@@ -53,7 +55,7 @@ class Reservations:
 
     def _may_serve(self, owner_id: str, host: str) -> bool:
         """The operator's certificates stand for every name, those of others for names that they have reserved."""
-        if owner_id == self._operator:
+        if owner_id == self.operator.id:
             return True
         return any(holder == owner_id and covers(name, host) for name, holder in self._owner_ids.items())
 
@@ -182,7 +184,7 @@ def _live_endpoint(bind: LiveBind, session: Session) -> LiveEndpoint:
     is_http = bind.url.scheme in (Scheme.HTTP, Scheme.HTTPS)
     return LiveEndpoint(
         id=bind.id,
-        session_id=bind.session,
+        session_id=bind.session if session.relay else None,
         owner_id=session.owner.id,
         url=bind.url,
         started_at=datetime.fromtimestamp(bind.started, UTC),

@@ -39,6 +39,12 @@ class Naming:
             raise PorticoError(DOMAIN_RESERVED, f"{name} belongs to the edge itself")
         return EndpointUrl(scheme, name, self._port(scheme))
 
+    def asked_for(self, url: EndpointUrl) -> EndpointUrl:
+        """The URL that somebody who wrote `url` gets; only a tcp one has a say in its port."""
+        if url.scheme is Scheme.TCP:
+            return self.tcp(url.host, url.port, lambda _: False)
+        return self.named(url.scheme, url.host)
+
     def tcp(self, host: str | None, port: int | None, taken: Taken) -> EndpointUrl:
         """The asked-for port, or the next free one of the range; the host is only what the URL shows."""
         shown = normalize_host(host) if host else self.domain

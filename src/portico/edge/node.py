@@ -8,6 +8,8 @@ from typing import Final, Self
 import msgspec
 
 from portico.certificates.acme_rules import AcmeRules
+from portico.certificates.system_authorities import system_authorities
+from portico.edge.bind_request import BindRequest
 from portico.edge.data_dir import DataDir
 from portico.edge.naming import Naming
 from portico.edge.public_names import has_wildcard
@@ -62,6 +64,8 @@ class Node:
     heartbeats: Bounds
     owners: tuple[DeclaredOwner, ...]
     labelled: tuple[Labelled, ...]
+    declared: tuple[BindRequest, ...]
+    """Endpoints whose upstreams the edge reaches itself."""
     log_level: str
     log_format: LogFormat
     acme: AcmeRules | None = None
@@ -106,6 +110,7 @@ def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, Sock
         mark_header=f"x-portico-{secrets.token_hex(8)}",
         minimum_tls=settings.tls_min_version,
         challenges=ChallengeSockets(str(run_dir / "acme-http.sock"), str(run_dir / "acme-tls.sock")) if acme else None,
+        system_authorities=system_authorities() or "",
         wildcard=acme is None or has_wildcard(acme, settings.domain),
     )
     return Node(
@@ -122,7 +127,8 @@ def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, Sock
             (settings.heartbeat_tolerance_min, settings.heartbeat_tolerance_max),
         ),
         owners=tuple(owner.declared() for owner in settings.owners),
-        labelled=tuple(Labelled(endpoint.url, dict(endpoint.labels)) for endpoint in settings.endpoints),
+        labelled=tuple(Labelled(one.url, dict(one.labels)) for one in settings.endpoints if one.labels),
+        declared=tuple(one.request() for one in settings.endpoints if one.upstreams),
         log_level=settings.log_level,
         log_format=settings.log_format,
         acme=acme,

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 ACKNOWLEDGE_SECONDS: Final = 15.0
 """How long a change waits for Envoy, which may be starting anew just then."""
 
+BEGIN_SECONDS: Final = 60.0
+
 
 @dataclass(slots=True)
 class _Turn:
@@ -60,6 +62,20 @@ class Publisher:
             self._table = self._table.with_endpoint(endpoint, self._frame)
             resources += own
         return self._ads.submit([*resources, *listener_resources(self._frame, self._table)])
+
+    async def begun(self, publication: Publication) -> None:
+        """Wait for what `begin` put up. What Envoy refuses of one endpoint is logged, and all else is served.
+
+        Raises PorticoError where no Envoy answered, or where it refused a part of the frame.
+        """
+        try:
+            await self._ads.acknowledged(publication, timeout=BEGIN_SECONDS)
+        except ResourceRejected as rejection:
+            of_endpoints = {key: url for url, keys in self._published.items() for key in keys}
+            for key, reason in rejection.reasons.items():
+                if key not in of_endpoints:
+                    raise
+                log.error("envoy refused an endpoint", extra={"url": str(of_endpoints[key]), "reasons": [reason]})
 
     async def replace(self, resources: Iterable[Resource]) -> None:
         """Publish resources of the frame anew, such as certificates; what is the same is not sent."""

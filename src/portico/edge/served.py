@@ -1,16 +1,17 @@
-"""Endpoints as Envoy is to serve them: the registry's, with the certificate that was uploaded for a name.
+"""Endpoints as Envoy is to serve them: the registry's, with IP addresses for names, and with uploaded certificates.
 
 Most names ask for their certificate at the first handshake, and then get the upload. Names right under the edge's
 domain share the edge's own certificate and ask for none, so an upload for one of them is given to its endpoint here.
 """
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from portico.certificates.uploads import Upload, Uploads
 from portico.edge.registry import Registry
 from portico.model.edge import EdgeFrame
-from portico.model.endpoint import Endpoint, EndpointUrl
+from portico.model.endpoint import Address, Endpoint, EndpointUrl, HostPort
 from portico.translate.chains import certificate_chain
 from portico.translate.names import EDGE_CHAIN
 
@@ -18,8 +19,12 @@ from portico.translate.names import EDGE_CHAIN
 class Served:
     """A view of the registry for the publisher."""
 
-    def __init__(self, registry: Registry, uploads: Uploads, frame: EdgeFrame) -> None:
+    def __init__(
+        self, registry: Registry, uploads: Uploads, frame: EdgeFrame, ips: Callable[[str], tuple[str, ...]]
+    ) -> None:
+        """`ips` gives the IP addresses of an upstream's host."""
         self._registry = registry
+        self._ips = ips
         self._uploads = uploads
         self._frame = frame
         self._given: dict[EndpointUrl, str] = {}
@@ -29,6 +34,8 @@ class Served:
         """What Envoy is to know of `url`."""
         self._given.pop(url, None)
         endpoint = self._registry.endpoint(url)
+        if endpoint is not None:
+            endpoint = replace(endpoint, addresses=tuple(self._by_ip(endpoint.addresses)))
         if endpoint is None or endpoint.tls is None or endpoint.tls.key_pair is not None:
             return endpoint
         upload = self._upload(url)
@@ -36,6 +43,14 @@ class Served:
             return endpoint
         self._given[url] = upload.id
         return replace(endpoint, tls=replace(endpoint.tls, key_pair=upload.pair))
+
+    def _by_ip(self, addresses: Iterable[Address]) -> Iterator[Address]:
+        """Each IP address of a name has the name's weight, as Envoy would have it."""
+        for address in addresses:
+            if isinstance(address, HostPort):
+                yield from (replace(address, host=ip) for ip in self._ips(address.host))
+            else:
+                yield address
 
     def outdated(self) -> list[EndpointUrl]:
         """The URLs that another upload (or none) stands for than when they were last seen."""

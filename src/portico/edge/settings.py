@@ -16,9 +16,12 @@ from pydantic.fields import FieldInfo
 
 from portico.certificates.acme_rules import LETS_ENCRYPT, AcmeDirectory, AcmeRules
 from portico.edge.acme_settings import AcmeDirectorySettings, AcmeDnsSettings
-from portico.edge.settings_part import Limit, Seconds, Setting, SettingsPart
+from portico.edge.endpoint_settings import EndpointSettings
+from portico.edge.naming import Naming
+from portico.edge.settings_part import Limit, Seconds, Setting, SettingsPart, TlsMinimum
 from portico.edge.settings_values import (
     PortRange,
+    explained,
     parse_address,
     parse_authtoken,
     parse_challenges,
@@ -31,12 +34,12 @@ from portico.edge.settings_values import (
     parse_path,
     parse_port_range,
     parse_switch,
-    parse_url,
     read_authtoken,
 )
+from portico.edge.upstream_settings import UpstreamSettings
 from portico.model.acme import ChallengeKind
 from portico.model.edge import SocketAddress
-from portico.model.endpoint import EndpointUrl, TlsVersion
+from portico.model.endpoint import TlsVersion
 from portico.model.owner import DEFAULT_OWNER, DeclaredOwner
 
 _T = TypeVar("_T")
@@ -98,22 +101,6 @@ class OwnerSettings(SettingsPart):
         )
 
 
-class LabelledEndpoint(SettingsPart):
-    """An endpoint that is served by the tunnels which carry these labels."""
-
-    url: Annotated[EndpointUrl, PlainValidator(parse_url), Setting("URL", "required")]
-    """Public URL."""
-    labels: Annotated[dict[str, str], Setting("mapping", "required")]
-    """Labels that a tunnel must have, all of them."""
-
-    @field_validator("labels", mode="after")
-    @classmethod
-    def _any_label(cls, labels: dict[str, str]) -> dict[str, str]:
-        if not labels:
-            raise ValueError("give at least one label")
-        return labels
-
-
 DEFAULT_CHALLENGES: Final = (ChallengeKind.TLS_ALPN, ChallengeKind.HTTP, ChallengeKind.DNS)
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -122,7 +109,7 @@ class EdgeSettings(SettingsPart):
     """The settings of one edge node."""
 
     config: Annotated[Path | None, PlainValidator(parse_path), Setting("FILE", "none", file=False)] = None
-    """YAML file with settings, and with the owners and labelled endpoints."""
+    """YAML file with settings, and with owners and endpoints."""
     domain: Annotated[str, PlainValidator(parse_domain), Setting("NAME")] = "localhost"
     """Name that this edge is reached under: agents dial connect.NAME, random endpoints are <words>.NAME."""
     https_addr: Annotated[
@@ -145,7 +132,7 @@ class EdgeSettings(SettingsPart):
     """Ports that tcp endpoints may use, both ends included."""
     tcp_host: Annotated[str, PlainValidator(parse_ip), Setting("IP")] = "0.0.0.0"  # noqa: S104
     """IP that tcp endpoints listen on."""
-    tls_min_version: Annotated[TlsVersion, Setting("1.2|1.3")] = TlsVersion.TLS_1_2
+    tls_min_version: Annotated[TlsMinimum, Setting("1.2|1.3")] = TlsVersion.TLS_1_2
     """Lowest TLS version that visitors and agents may speak; an endpoint may demand more, never less."""
     admin_addr: Annotated[SocketAddress, PlainValidator(parse_address), Setting("IP:PORT")] = SocketAddress(
         "127.0.0.1", 4041
@@ -197,8 +184,8 @@ class EdgeSettings(SettingsPart):
     """Who writes DNS records, for dns-01 and wildcards: zones, provider, options, command, wait_seconds."""
     owners: Annotated[tuple[OwnerSettings, ...], Setting("list", "none", flag=False)] = ()
     """Owners besides the `default` one: name, authtoken or authtoken_file, domains, max_sessions, max_endpoints."""
-    endpoints: Annotated[tuple[LabelledEndpoint, ...], Setting("list", "none", flag=False)] = ()
-    """Endpoints served by labelled tunnels: url, labels."""
+    endpoints: Annotated[tuple[EndpointSettings, ...], Setting("list", "none", flag=False)] = ()
+    """Endpoints served by labelled tunnels (url, labels), or by services that the edge reaches itself."""
 
     @field_validator("owners", mode="after")
     @classmethod
@@ -214,10 +201,22 @@ class EdgeSettings(SettingsPart):
 
     @field_validator("endpoints", mode="after")
     @classmethod
-    def _endpoints_apart(cls, endpoints: tuple[LabelledEndpoint, ...]) -> tuple[LabelledEndpoint, ...]:
+    def _endpoints_apart(cls, endpoints: tuple[EndpointSettings, ...]) -> tuple[EndpointSettings, ...]:
         if urls := _repeated(endpoint.url for endpoint in endpoints):
             raise ValueError(f"{urls[0]} is declared twice")
         return endpoints
+
+    @model_validator(mode="after")
+    def _endpoints_have_a_place(self) -> Self:
+        naming = Naming(
+            self.domain,
+            self.https_addr.port,
+            self.http_addr.port if self.http_addr else None,
+            range(self.tcp_ports.first, self.tcp_ports.last + 1),
+        )
+        for endpoint in self.endpoints:
+            explained(naming.asked_for, endpoint.url)
+        return self
 
     @model_validator(mode="after")
     def _limits_in_order(self) -> Self:
@@ -255,7 +254,8 @@ PARTS: Final[dict[str, type[BaseModel]]] = {
     "acme_directories": AcmeDirectorySettings,
     "acme_dns": AcmeDnsSettings,
     "owners": OwnerSettings,
-    "endpoints": LabelledEndpoint,
+    "endpoints": EndpointSettings,
+    "upstreams": UpstreamSettings,
 }
 """The objects that the lists of the file are made of."""
 
@@ -283,7 +283,7 @@ def _rows(part: type[BaseModel], prefix: str) -> Iterator[SettingRow]:
         setting = next(item for item in field.metadata if isinstance(item, Setting))
         yield _row(prefix + name, field, setting)
         if name in PARTS:
-            yield from _rows(PARTS[name], f"{name}[].")
+            yield from _rows(PARTS[name], f"{prefix}{name}[].")
 
 
 def _row(name: str, field: FieldInfo, setting: Setting) -> SettingRow:

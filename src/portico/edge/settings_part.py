@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from portico.model.endpoint import TlsVersion
 
 Limit = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+TlsMinimum = Annotated[TlsVersion, BeforeValidator(lambda value: str(value) if isinstance(value, float) else value)]
+"""YAML reads 1.3 as a number."""
 
 
 @dataclass(frozen=True, slots=True)

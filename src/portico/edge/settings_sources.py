@@ -24,8 +24,15 @@ from portico.yaml_source import KeyPath, Source, parse, read_text
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-_PATHS: Final = {"owners": ("authtoken_file",), "acme_directories": ("ca_file",), "acme_dns": ("command",)}
-"""Keys of lists' objects that are paths."""
+_PATHS: Final = {
+    "": ("data_dir",),
+    "owners": ("authtoken_file",),
+    "acme_directories": ("ca_file",),
+    "acme_dns": ("command",),
+    "endpoints": ("certificate_file", "key_file", "client_ca_file"),
+    "upstreams": ("ca_file",),
+}
+"""Keys that are paths, by the list whose objects have them."""
 _SECRET: Final = (("owners",), ("acme_directories",), ("acme_dns",))
 _MISPLACED: Final = {
     "missing": "this key is missing",
@@ -73,7 +80,7 @@ def load_settings(flags: Mapping[str, str | None], environment: Mapping[str, str
     values: dict[str, object] = {name: source.text for name, source in given.items()}
     if file is not None:
         problems += map(str, file.problems)
-        values = {**_anchored(file), **values}
+        values = {**_anchored(file.values, Path(file.file).parent), **values}
         if "config" in file.values:
             problems.append(f"{file.place(('config',))}: 'config' cannot stand in the file itself")
     try:
@@ -113,22 +120,19 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; the names are {', '.join(choices)}"
 
 
-def _anchored(file: Source) -> dict[str, object]:
+def _anchored(part: object, directory: Path, name: str = "") -> Any:
     """The file's values, with its relative paths starting at the file's own directory."""
-
-    def anchor(part: object, keys: Iterable[str]) -> object:
-        if not isinstance(part, dict):
-            return part
-        given = {key: part[key] for key in keys if isinstance(part.get(key), str)}
-        return {**part, **{key: str(Path(file.file).parent / Path(path).expanduser()) for key, path in given.items()}}
-
-    values = dict(file.values)
-    if isinstance(values.get("data_dir"), str):
-        values["data_dir"] = str(Path(file.file).parent / Path(str(values["data_dir"])).expanduser())
-    for name, keys in _PATHS.items():
-        if isinstance(parts := values.get(name), list):
-            values[name] = [anchor(part, keys) for part in parts]
-    return values
+    if isinstance(part, list):
+        return [_anchored(item, directory, name) for item in part]
+    if not isinstance(part, dict):
+        return part
+    paths = _PATHS.get(name, ())
+    return {
+        key: str(directory / Path(value).expanduser())
+        if key in paths and isinstance(value, str)
+        else _anchored(value, directory, key)
+        for key, value in part.items()
+    }
 
 
 def _explanations(error: ValidationError, given: Mapping[str, _Given], file: Source | None) -> list[str]:
@@ -152,7 +156,8 @@ def _subject(path: KeyPath) -> str:
 
 def _reason(detail: ErrorDetails, path: KeyPath) -> str:
     if detail["type"] == "extra_forbidden":
-        part = PARTS.get(str(path[0])) if len(path) > 1 else EdgeSettings
+        lists = [key for key in path[:-1] if isinstance(key, str)]
+        part = PARTS.get(lists[-1]) if lists else EdgeSettings
         return f"there is no such key{_nearest(str(path[-1]), part.model_fields if part else ())}"
     if detail["type"] == "value_error":
         return str(detail["ctx"]["error"])

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -22,6 +22,7 @@ from portico.model.endpoint import EndpointUrl
 from portico.model.errors import PorticoError
 from portico.model.names import is_wildcard, normalize_host
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 MAX_PORT: Final = 65_535
 MIN_AUTHTOKEN_LENGTH: Final = 16
@@ -116,7 +117,7 @@ def parse_name(value: object) -> str:
     """A host name or wildcard in its one spelling."""
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a host name")
-    return _explained(normalize_host, value)
+    return explained(normalize_host, value)
 
 
 def parse_url(value: object) -> EndpointUrl:
@@ -125,12 +126,13 @@ def parse_url(value: object) -> EndpointUrl:
         return value
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a URL")
-    return _explained(EndpointUrl.parse, value)
+    return explained(EndpointUrl.parse, value)
 
 
-def _explained(parse: Callable[[str], _T], text: str) -> _T:
+def explained(call: Callable[_P, _T], *args: _P.args, **options: _P.kwargs) -> _T:
+    """What `call` returns; its PorticoError is told as a ValueError."""
     try:
-        return parse(text)
+        return call(*args, **options)
     except PorticoError as error:
         raise ValueError(f"{error.message}: {error.fix}") from None
 
@@ -160,11 +162,7 @@ def read_authtoken(value: object) -> SecretStr:
         return value
     if not isinstance(value, str | Path):
         raise ValueError("authtoken_file is the path of a file")
-    try:
-        text = Path(value).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ValueError(f"cannot read {str(value)!r}: {reason}") from None
+    text = _text_of(Path(value), "utf-8").strip()
     try:
         return parse_authtoken(text)
     except ValueError as error:
@@ -212,15 +210,30 @@ def parse_directory_url(value: object) -> str:
 
 def parse_authorities_file(value: object) -> Path:
     """The path of a PEM file with CA certificates, which must be there."""
+    read_pem(value)
+    return parse_path(value)
+
+
+def read_pem(value: object, what: str = "CERTIFICATE") -> str:
+    """The text of the named PEM file, which must hold a certificate."""
     path = parse_path(value)
+    text = _text_of(path, "ascii")
+    if not re.search(rf"-----BEGIN [A-Z ]*{what}-----", text):
+        raise ValueError(f"{str(path)!r} has no PEM {what.lower()}")
+    return text
+
+
+def read_secret_pem(value: object) -> SecretStr:
+    """The text of the named PEM file, which must hold a private key. It is never part of a message."""
+    return SecretStr(read_pem(value, "PRIVATE KEY"))
+
+
+def _text_of(path: Path, encoding: str) -> str:
     try:
-        text = path.read_text("ascii")
+        return path.read_text(encoding)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ValueError(f"cannot read {str(path)!r}: {reason}") from None
-    if "-----BEGIN CERTIFICATE-----" not in text:
-        raise ValueError(f"{str(path)!r} has no PEM certificate")
-    return path
 
 
 def parse_hmac_key(value: object) -> SecretStr:

@@ -122,7 +122,9 @@ HOST_UNKNOWN = _code(
 UPSTREAM_TIMEOUT = _code(
     20_021, "The upstream did not answer in time", "Look at the service behind this endpoint.", 504
 )
-TUNNEL_UNAVAILABLE = _code(20_022, "The tunnel is not available", "The agent's session ended just now; try again.", 502)
+TUNNEL_UNAVAILABLE = _code(
+    20_022, "The upstream cannot be reached", "The agent's session or the service ended just now; try again.", 502
+)
 STREAM_LIMIT = _code(
     20_023, "Too many connections through one agent", "Try again, or pool the endpoint over more agents.", 503
 )

@@ -1,0 +1,102 @@
+"""The endpoints that the settings file declares: served by labelled tunnels, or by what the edge reaches itself."""
+
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BeforeValidator, Field, PlainValidator, SecretStr, field_validator, model_validator
+
+from portico.edge.bind_request import BindRequest
+from portico.edge.checked_tls import checked_tls
+from portico.edge.settings_part import Setting, SettingsPart, TlsMinimum
+from portico.edge.settings_values import explained, parse_url, read_pem, read_secret_pem
+from portico.edge.upstream_settings import UpstreamSettings, spelled_out
+from portico.model.endpoint import EdgeTls, EndpointUrl, KeyPair, Scheme, TlsVersion
+
+MAX_UPSTREAMS: Final = 1_000
+_HTTP: Final = (Scheme.HTTP, Scheme.HTTPS)
+
+
+class EndpointSettings(SettingsPart):
+    """An endpoint that is served by labelled tunnels, or by upstreams that the edge reaches itself."""
+
+    url: Annotated[EndpointUrl, PlainValidator(parse_url), Setting("URL", "required")]
+    """Public URL."""
+    labels: Annotated[dict[str, str] | None, Setting("mapping", "none")] = None
+    """Labels that a tunnel must have, all of them, to serve it."""
+    upstreams: Annotated[
+        tuple[Annotated[UpstreamSettings, BeforeValidator(spelled_out)], ...],
+        Field(max_length=MAX_UPSTREAMS),
+        Setting("list", "none"),
+    ] = ()
+    """Services that the edge reaches itself: URLs, or objects with url, weight, ca_file, server_name."""
+    upstream_protocol: Annotated[Literal["http1", "http2"], Setting("http1|http2")] = "http1"
+    """HTTP version to speak to the upstreams of an http or https endpoint; http2 is for gRPC."""
+    host_header: Annotated[str | None, Setting("TEXT", "the visitor's")] = None
+    """Host header that upstreams see, for http and https."""
+    proxy_protocol: Annotated[bool, Setting("true|false")] = False
+    """Whether each connection to an upstream begins with a PROXY v2 header, which tells the visitor's address."""
+    pooling: Annotated[bool, Setting("true|false")] = False
+    """Whether agents that ask for the same URL with pooling join these upstreams."""
+    terminate_at: Annotated[Literal["edge", "upstream"] | None, Setting("edge|upstream", "upstream for tls")] = None
+    """Where the visitor's TLS ends on a tls endpoint; on an https endpoint it ends at the edge."""
+    certificate_file: Annotated[str | None, PlainValidator(read_pem), Setting("FILE", "automatic")] = None
+    """Certificate chain for visitors, PEM, where TLS ends at the edge; needs key_file."""
+    key_file: Annotated[SecretStr | None, PlainValidator(read_secret_pem), Setting("FILE", "none")] = None
+    """Its private key, PEM."""
+    client_ca_file: Annotated[str | None, PlainValidator(read_pem), Setting("FILE", "none")] = None
+    """Authorities one of which must have signed the visitor's certificate, and their CRLs, PEM."""
+    tls_min_version: Annotated[TlsMinimum, Setting("1.2|1.3")] = TlsVersion.TLS_1_2
+    """Lowest TLS version of visitors, where TLS ends at the edge."""
+
+    @field_validator("labels", mode="after")
+    @classmethod
+    def _any_label(cls, labels: dict[str, str] | None) -> dict[str, str] | None:
+        if labels is not None and not labels:
+            raise ValueError("give at least one label")
+        return labels
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if (self.labels is None) == (not self.upstreams):
+            raise ValueError(f"{self.url} needs labels (of tunnels) or upstreams, one of the two")
+        beside = self.model_fields_set - {"url", "labels", "upstreams"}
+        if self.labels is not None and beside:
+            raise ValueError(f"{', '.join(sorted(beside))}: only for an endpoint with upstreams")
+        if self.upstreams:
+            self.request()
+        return self
+
+    def request(self) -> BindRequest:
+        """What is asked of the registry, for an endpoint with upstreams. Raises ValueError."""
+        http = self.url.scheme in _HTTP
+        if not http and self.model_fields_set & {"upstream_protocol", "host_header"}:
+            raise ValueError(f"upstream_protocol and host_header are for http and https, not for {self.url}")
+        addresses = tuple(upstream.address(http=http) for upstream in self.upstreams)
+        return BindRequest(
+            self.url.scheme,
+            self.url.host,
+            self.url.port if self.url.scheme is Scheme.TCP else None,
+            tls=self._tls(),
+            upstream_http=2 if self.upstream_protocol == "http2" else 1,
+            proxy_protocol=2 if self.proxy_protocol else 0,
+            host_header=self.host_header,
+            pooling=self.pooling,
+            forwards_to=", ".join(upstream.url for upstream in self.upstreams),
+            upstreams=addresses,
+        )
+
+    def _tls(self) -> EdgeTls | None:
+        given = self.model_fields_set & {"certificate_file", "key_file", "client_ca_file", "tls_min_version"}
+        if self.url.scheme is not Scheme.TLS and self.terminate_at is not None:
+            raise ValueError(f"terminate_at is for tls endpoints, not for {self.url}")
+        if self.url.scheme is not Scheme.HTTPS and self.terminate_at != "edge":
+            if given:
+                raise ValueError(f"{', '.join(sorted(given))}: TLS of {self.url} does not end at the edge")
+            return None
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together; give both or none")
+        pair = None
+        if self.certificate_file and self.key_file:
+            pair = KeyPair(self.certificate_file, self.key_file.get_secret_value())
+        wanted = EdgeTls(pair, self.client_ca_file, minimum=self.tls_min_version)
+        lowest = TlsVersion.TLS_1_2
+        return explained(checked_tls, wanted, lowest, pair_at="certificate_file", authorities_at="client_ca_file")

@@ -1,0 +1,48 @@
+import socket
+
+import pytest
+
+from portico.edge import name_lookup
+from portico.edge.name_lookup import NameLookup
+
+Found = dict[str, list[tuple[int, str]]]
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> Found:
+    """What the resolver answers, by name."""
+    answers: Found = {}
+
+    def resolve(name: str, _port: None, **_: int) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        if name not in answers:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return [(family, socket.SOCK_STREAM, 6, "", (address, 0)) for family, address in answers[name]]
+
+    monkeypatch.setattr(name_lookup.socket, "getaddrinfo", resolve)
+    return answers
+
+
+async def test_changes_are_told_and_failures_change_nothing(found: Found, caplog: pytest.LogCaptureFixture) -> None:
+    changed: list[str] = []
+    lookup = NameLookup(["10.0.0.1", "a", "b"], changed.append)
+    assert (lookup.addresses("10.0.0.1"), lookup.addresses("a")) == (("10.0.0.1",), ())
+    found["a"] = [(socket.AF_INET, "10.0.0.3"), (socket.AF_INET, "10.0.0.2"), (socket.AF_INET6, "::1")]
+    for _ in range(2):
+        await lookup.look_up()
+    assert (changed, lookup.addresses("a"), lookup.addresses("b")) == (["a"], ("10.0.0.2", "10.0.0.3"), ())
+    assert caplog.text.count("is not found") == 1
+    del found["a"]
+    found["b"] = [(socket.AF_INET6, "fe80::1%eth0")]
+    await lookup.look_up()
+    assert (changed, lookup.addresses("a"), lookup.addresses("b")) == (
+        ["a", "b"],
+        ("10.0.0.2", "10.0.0.3"),
+        ("fe80::1",),
+    )
+    found["a"] = [(socket.AF_INET, "10.0.0.4")]
+    await lookup.look_up()
+    assert (changed, lookup.addresses("a")) == (["a", "b", "a"], ("10.0.0.4",))
+
+
+async def test_without_names_it_ends_at_once() -> None:
+    await NameLookup(["::1"], lambda _: None).run()
