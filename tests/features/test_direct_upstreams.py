@@ -56,7 +56,8 @@ def declared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Declared]:
         first, second, raw = (stack.enter_context(recording_upstream()) for _ in range(3))
         secure = stack.enter_context(http_service(pair=service_ca.issue("service.test")))
         passed = stack.enter_context(http_service(pair=KeyPairs(directory, "Pass CA").issue("pass.localhost")))
-        tcp = free_port_range(2)
+        tcp = free_port_range(3)
+        taken = stack.enter_context(socket.create_server(("127.0.0.1", tcp[0] + 1))).getsockname()[1]
         trusted = {"url": f"https://127.0.0.1:{secure}", "ca_file": "Service CA.ca.pem", "server_name": "service.test"}
         endpoints = [
             {"url": "https://plain.localhost", "upstreams": [f"http://127.0.0.1:{first.port}"], "host_header": "inner"},
@@ -85,6 +86,7 @@ def declared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Declared]:
             },
             {"url": "tls://pass.localhost", "upstreams": [f"127.0.0.1:{passed}"]},
             {"url": "tls://ended.localhost", "upstreams": [f"127.0.0.1:{raw.port}"], "terminate_at": "edge"},
+            {"url": f"tcp://localhost:{taken}", "upstreams": ["127.0.0.1:1"]},
             {"url": f"tcp://localhost:{tcp[0]}", "upstreams": [f"localhost:{raw.port}"]},
             {"url": f"tcp://localhost:{tcp[1]}", "upstreams": [f"127.0.0.1:{raw.port}"], "proxy_protocol": True},
         ]
@@ -116,6 +118,10 @@ def test_names(declared: Declared) -> None:
     offline = visit(declared.edge, declared.url("nowhere"))
     assert (offline.status_code, offline.headers["ngrok-error-code"]) == (404, "ERR_NGROK_3200")
     assert '"name_of_upstream": "no-such-name.invalid"' in declared.edge.log.read_text()
+
+
+def test_a_port_that_is_taken_leaves_the_others_alone(declared: Declared) -> None:
+    assert f'"url": "tcp://localhost:{declared.tcp[0] + 1}"' in declared.edge.log.read_text()
 
 
 def test_weights_and_a_dead_one_that_costs_no_request(declared: Declared) -> None:
