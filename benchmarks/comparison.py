@@ -86,7 +86,8 @@ def gather(
     try:
         record.samples += measure()
     except Exception as error:
-        record.failed.update(dict.fromkeys(((work, contender) for work in works), str(error) or repr(error)))
+        reason = (str(error).strip() or repr(error)).splitlines()[0][:300]
+        record.failed.update(dict.fromkeys(((work, contender) for work in works), reason))
         return error
     return None
 
@@ -106,8 +107,12 @@ def results(
         **about,
         "contenders": [asdict(each) for each in contenders],
         "leads": [asdict(each) for each in leads],
-        "works": [_tallied(work, record) for work in works if any(each.work == work.name for each in record.samples)],
+        "works": [_tallied(work, record) for work in works if _touched(work, record)],
     }
+
+
+def _touched(work: Work, record: Record) -> bool:
+    return any(each.work == work.name for each in record.samples) or any(name == work.name for name, _ in record.failed)
 
 
 def _tallied(work: Work, record: Record) -> dict[str, Any]:
@@ -183,6 +188,17 @@ def _cell(value: float | None, best: float | None, role: Role) -> str:
 
 def _ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
+
+
+def text(found: dict[str, Any]) -> str:
+    """The tables alone, for a terminal."""
+    tables = [
+        f"{each['title']} ({each['better']} is better)\n{table(each, found['contenders'], found['leads'])}"
+        for each in found["works"]
+    ]
+    failed = [f"{name}, {each['title']}: {why}" for each in found["works"] for name, why in each["failed"].items()]
+    missing = [f"{name} is missing: {why}" for name, why in found["missing"].items()]
+    return "\n".join([*tables, *failed, *missing, f"{found['seconds']} s"])
 
 
 def section(found: dict[str, Any], directory: str) -> str:

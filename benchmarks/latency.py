@@ -4,6 +4,7 @@ import contextlib
 import queue
 import select
 import socket
+import ssl
 import threading
 import time
 from urllib.parse import urlsplit
@@ -16,13 +17,14 @@ PERCENTS = (50, 99, 99.9)
 _PATIENCE = 30.0
 
 
-class _OpenLoop:
+class OpenLoop:
     """Sends a request at each intended time, on a connection that is free; waits for one where none is.
 
     A thread sends, for its clock is finer than an event loop's milliseconds; the caller's thread receives.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
+        """`tls` for an https URL, whose host is the server name."""
         parts = urlsplit(url)
         self._request = f"GET / HTTP/1.1\r\nhost: {parts.netloc}\r\n\r\n".encode()
         self._free: queue.SimpleQueue[socket.socket] = queue.SimpleQueue()
@@ -32,6 +34,8 @@ class _OpenLoop:
         for _ in range(CONNECTIONS):
             connection = socket.create_connection(("127.0.0.1", parts.port or 0))
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if tls is not None:
+                connection = tls.wrap_socket(connection, server_hostname=parts.hostname)
             self._sockets[connection.fileno()] = connection
             connection.sendall(self._request)
             self._size = _answer_size(connection)
@@ -51,7 +55,7 @@ class _OpenLoop:
                 raise RuntimeError(f"{count - len(latencies)} answers are missing")
             for number, _ in ready:
                 connection = self._sockets[number]
-                data = connection.recv(65_536)
+                data = _received(connection)
                 if not data:
                     raise RuntimeError("a connection was closed")
                 received[number] = received.get(number, 0) + len(data)
@@ -79,6 +83,14 @@ class _OpenLoop:
             connection.sendall(self._request)
 
 
+def _received(connection: socket.socket) -> bytes:
+    """All that has come: what TLS has read already, the kernel's poll does not see."""
+    data = connection.recv(65_536)
+    while isinstance(connection, ssl.SSLSocket) and connection.pending():
+        data += connection.recv(65_536)
+    return data
+
+
 def _answer_size(connection: socket.socket) -> int:
     """Bytes of one answer; every later one has as many."""
     data = b""
@@ -96,7 +108,7 @@ def measure(bench: Bench) -> list[Figure]:
     """Percentiles of each way."""
     figures = []
     for way in bench.stage.ways:
-        with contextlib.closing(_OpenLoop(way.http)) as loop:
+        with contextlib.closing(OpenLoop(way.http)) as loop:
             taken = loop.run(bench.size.rate, bench.size.seconds)
         figures += [
             Figure.of(f"{way.name}, p{percent:g}", "ms", 1e3 * percentile(taken, percent)) for percent in PERCENTS

@@ -1,6 +1,6 @@
--- wrk sends the name of the URL as Host and SNI; the connection goes to this machine, whatever that name resolves to.
+-- wrk sends the name of the URL as Host and SNI; the connection goes to VISIT_ADDRESS, whatever that name resolves to.
 function wrk.resolve(_, service)
-   wrk.addrs = wrk.lookup("127.0.0.1", service)
+   wrk.addrs = wrk.lookup(os.getenv("VISIT_ADDRESS"), service)
 end
 
 function done(summary, latency, _)

@@ -1,8 +1,9 @@
 """CPU time and memory of processes, as the kernel counts them."""
 
+import contextlib
 import os
 import resource
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -19,6 +20,29 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
+def family(pid: int) -> list[int]:
+    """A process and all that came from it and live; empty where it is gone."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # gone meanwhile
+            state, parent = entry.read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                children.setdefault(int(parent), []).append(int(entry.parent.name))
+    found = [pid] if Path(f"/proc/{pid}").exists() else []
+    for each in found:
+        found += children.get(each, [])
+    return found
+
+
+def proportional_bytes(pids: Iterable[int]) -> int:
+    """Memory of processes together, pages that they share counted once (proc(5), Pss)."""
+    total = 0
+    for pid in pids:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
+    return total
+
+
 class CpuMeter:
     """What named processes use inside of a `with`."""
 
@@ -32,3 +56,23 @@ class CpuMeter:
 
     def __exit__(self, *_: object) -> None:
         self.seconds = {name: cpu_seconds(pid) - self._before[name] for name, pid in self._processes.items()}
+
+
+class RolesMeter:
+    """What groups of processes use inside of a `with`, each group and, of two or more, all together."""
+
+    def __init__(self, roles: Mapping[str, Iterable[int]]) -> None:
+        self._roles = {role: list(pids) for role, pids in roles.items()}
+        self.seconds: dict[str, float] = {}
+
+    def __enter__(self) -> "RolesMeter":
+        self._before = self._now()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        used = {role: seconds - self._before[role] for role, seconds in self._now().items()}
+        together = {" + ".join(used): sum(used.values())} if len(used) > 1 else {}
+        self.seconds = {**used, **together}
+
+    def _now(self) -> dict[str, float]:
+        return {role: sum(map(cpu_seconds, pids)) for role, pids in self._roles.items()}

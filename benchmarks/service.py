@@ -1,6 +1,7 @@
 """The services behind the tunnels: nginx for small answers (this program's own where it is missing), own for bulk.
 
-As a program: a uvloop HTTP/1.1 server that prints its port, with TLS where a certificate and its key are given. It
+As a program: a uvloop HTTP/1.1 server on one port of the addresses that it is given, with TLS where a certificate and
+its key follow; it prints the port. It
 answers GET / with a few bytes, GET /endless with bytes without an end, and any other method when the body has ended.
 """
 
@@ -9,7 +10,7 @@ import contextlib
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -64,9 +65,9 @@ def small_answers(directory: Path) -> Iterator[Service]:
 
 
 @contextlib.contextmanager
-def own_service(*key_pair: Path) -> Iterator[Service]:
-    """This file as a process."""
-    command = [sys.executable, "-m", "benchmarks.service", *map(str, key_pair)]
+def own_service(*key_pair: Path, addresses: Sequence[str] = ("127.0.0.1",)) -> Iterator[Service]:
+    """This file as a process, on the same port of each address."""
+    command = [sys.executable, "-m", "benchmarks.service", ",".join(addresses), *map(str, key_pair)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
     assert process.stdout is not None
     try:
@@ -117,15 +118,18 @@ class _Connection(asyncio.Protocol):
         self._send()
 
 
-async def _serve(key_pair: list[str]) -> None:
+async def _serve(addresses: str, *key_pair: str) -> None:
     context = None
     if key_pair:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(*key_pair)
-    server = await asyncio.get_running_loop().create_server(_Connection, "127.0.0.1", 0, ssl=context, backlog=4096)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+    loop, port, servers = asyncio.get_running_loop(), 0, []
+    for address in addresses.split(","):
+        servers.append(await loop.create_server(_Connection, address, port, ssl=context, backlog=4096))
+        port = servers[0].sockets[0].getsockname()[1]
+    print(port, flush=True)
+    await asyncio.gather(*(server.serve_forever() for server in servers))
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(sys.argv[1:]))
+    uvloop.run(_serve(*sys.argv[1:]))

@@ -1,0 +1,31 @@
+"""Who takes part, in the order of the tables, and who is set against whom."""
+
+from benchmarks.comparison import Lead, Named
+from benchmarks.peers.bore import Bore
+from benchmarks.peers.chisel import Chisel
+from benchmarks.peers.frp import Frp
+from benchmarks.peers.openssh import OpenSsh
+from benchmarks.peers.portico import Portico
+from benchmarks.peers.rathole import Rathole
+from benchmarks.peers.tunnel import Contender
+
+NO_TUNNEL = Named("no tunnel", "limit", "Visitors ask the service itself: what this machine does with nothing between.")
+CONTENDERS: tuple[Contender, ...] = (
+    Portico("tcp"),
+    Portico("http"),
+    Portico("tls"),
+    Frp(),
+    Rathole(),
+    Chisel(),
+    Bore(),
+    OpenSsh(),
+    Frp(http=True),
+    Portico("ngrok"),
+)
+PLAIN_PEERS = ("frp", "rathole", "chisel", "bore", "ssh -R")
+LEADS = (
+    Lead("tcp : frp", "portico tcp", ("frp",)),
+    Lead("tcp : best peer", "portico tcp", PLAIN_PEERS),
+    Lead("http : frp http", "portico http", ("frp http",)),
+    Lead("http : ngrok SDK", "portico http", ("ngrok SDK",)),
+)
