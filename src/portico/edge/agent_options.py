@@ -13,8 +13,8 @@ from portico.edge.bind_request import BindRequest
 from portico.edge.checked_tls import checked_tls
 from portico.model.endpoint import EdgeTls, EndpointUrl, KeyPair, Networks, Scheme, TlsVersion
 from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
-from portico.policy.document import Action, read_actions
-from portico.policy.terminate_tls import TerminateTls, terminate_tls
+from portico.policy.actions import TerminateTls
+from portico.policy.served import served_policy, terminate_tls
 from portico.tunnel.frames import ProtocolError
 from portico.tunnel.messages import Bind, BindOptions, StartTunnelWithLabel
 
@@ -81,7 +81,7 @@ def labelled_request(bind: StartTunnelWithLabel) -> BindRequest:
 def refuse_patched_policy(patch: Mapping[str, object]) -> None:
     """A live endpoint takes on no traffic policy either (`Update` of the Go SDK). Raises PorticoError(NOT_SERVED)."""
     for key, value in patch.items():
-        if key.lower() == "trafficpolicy" and isinstance(value, str) and read_actions(value):
+        if key.lower() == "trafficpolicy" and isinstance(value, str) and any(served_policy(value).all_rules()):
             raise PorticoError(NOT_SERVED, "this edge does not offer traffic policies on a live endpoint")
 
 
@@ -121,7 +121,7 @@ def _host_and_port(written: str) -> tuple[str | None, int | None]:
 
 def _edge_tls(scheme: Scheme, options: BindOptions, minimum: TlsVersion) -> EdgeTls | None:
     """How TLS ends at the edge, of the Bind's own options and its policy's `terminate-tls`; None where it does not."""
-    policy = terminate_tls(_policy_actions(options))
+    policy = terminate_tls([served_policy(options.traffic_policy), served_policy(options.policy)])
     given = options.mutual_tls_ca or options.mutual_tls_at_edge
     if scheme not in (Scheme.HTTPS, Scheme.TLS):
         if policy or given:
@@ -152,8 +152,8 @@ def _checked(pair: KeyPair | None, authorities: str | None, policy: TerminateTls
         pair or policy.key_pair,
         client_authorities=bundle,
         verification=policy.verification,
-        minimum=policy.minimum,
-        maximum=policy.maximum,
+        minimum=policy.min_version,
+        maximum=policy.max_version,
     )
     return checked_tls(
         wanted,
@@ -161,10 +161,6 @@ def _checked(pair: KeyPair | None, authorities: str | None, policy: TerminateTls
         pair_at="the certificate" if pair else "server_certificate",
         authorities_at="mutual_tls_cas" if authorities else "mutual_tls_certificate_authorities",
     )
-
-
-def _policy_actions(options: BindOptions) -> list[Action]:
-    return [*read_actions(options.traffic_policy), *read_actions(options.policy)]
 
 
 def _key_pair(certificate: bytes, key: bytes) -> KeyPair | None:

@@ -4,60 +4,65 @@ import pytest
 
 from portico.model.endpoint import ClientVerification, KeyPair, TlsVersion
 from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
-from portico.policy.document import read_actions
-from portico.policy.terminate_tls import TerminateTls, terminate_tls
+from portico.policy.actions import TerminateTls
+from portico.policy.document import read_policy
+from portico.policy.served import served_policy, terminate_tls
 
 
-def read(phase: str = "on_tcp_connect", **config: Any) -> TerminateTls | None:
-    return terminate_tls(read_actions({phase: [{"actions": [{"type": "terminate-tls", "config": config}]}]}))
+def tls_of(policy: str | dict[str, Any]) -> TerminateTls | None:
+    return terminate_tls([served_policy(policy)])
+
+
+def read(phase: str = "on_tcp_connect", **config: Any) -> TerminateTls:
+    found = tls_of({phase: [{"actions": [{"type": "terminate-tls", "config": config}]}]})
+    assert found is not None
+    return found
 
 
 def test_every_field() -> None:
-    assert read(
+    found = read(
         min_version="1.2",
         max_version=1.2,
         server_certificate="CERT",
         server_private_key="KEY",
         mutual_tls_certificate_authorities=["ONE", "TWO"],
         mutual_tls_verification_strategy="require-any",
-    ) == TerminateTls(
-        key_pair=KeyPair("CERT", "KEY"),
-        authorities="ONE\nTWO",
-        verification=ClientVerification.REQUIRE_ANY,
-        maximum=TlsVersion.TLS_1_2,
     )
+    assert (found.key_pair, found.authorities) == (KeyPair("CERT", "KEY"), "ONE\nTWO")
+    assert found.verification is ClientVerification.REQUIRE_ANY
+    assert (found.min_version, found.max_version) == (TlsVersion.TLS_1_2, TlsVersion.TLS_1_2)
 
 
 def test_an_empty_configuration_is_the_defaults() -> None:
     assert read("on_tls_request") == TerminateTls()
     assert terminate_tls([]) is None
+    assert TerminateTls().verification is ClientVerification.REQUIRE
 
 
 def test_neither_keys_nor_authorities_are_shown() -> None:
-    settings = read(server_certificate="CERT", server_private_key="KEY", mutual_tls_certificate_authorities=["ONE"])
-    assert "KEY" not in repr(settings)
-    policy = {"on_tcp_connect": [{"actions": [{"type": "x", "config": {"server_private_key": "KEY"}}]}]}
-    assert "KEY" not in repr(read_actions(policy))
+    found = read(server_certificate="CERT", server_private_key="KEY", mutual_tls_certificate_authorities=["ONE"])
+    assert "KEY" not in repr(found)
+    policy = {"on_tcp_connect": [{"actions": [{"type": "terminate-tls", "config": {"server_private_key": "KEY"}}]}]}
+    assert "KEY" not in repr(read_policy(policy).problems)
 
 
 @pytest.mark.parametrize("strategy", ["require-and-verify", "verify-if-given", "require-any", "request"])
 def test_strategies(strategy: str) -> None:
     settings = read(mutual_tls_certificate_authorities=["CA"], mutual_tls_verification_strategy=strategy)
-    assert settings is not None
     assert settings.verification == strategy
 
 
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"min_version": "1.1"}, "min_version is one of 1.2, 1.3"),
+        ({"min_version": "1.1"}, "min_version: is one of 1.2, 1.3"),
         ({"min_version": "1.3", "max_version": "1.2"}, "greater than max_version"),
         ({"min_versoin": "1.3"}, "did you mean min_version?"),
         ({"server_certificate": "CERT"}, "need each other"),
         ({"server_private_key": "KEY"}, "need each other"),
-        ({"server_certificate": 1, "server_private_key": 2}, "is no text"),
-        ({"mutual_tls_certificate_authorities": "CA"}, "no list of PEM texts"),
-        ({"mutual_tls_certificate_authorities": []}, "no list of PEM texts"),
+        ({"server_certificate": 1, "server_private_key": 2}, "must be text"),
+        ({"mutual_tls_certificate_authorities": "CA"}, "must be a list"),
+        ({"mutual_tls_certificate_authorities": []}, "at least 1"),
         ({"mutual_tls_verification_strategy": "request"}, "needs mutual_tls_certificate_authorities"),
         ({"mutual_tls_certificate_authorities": ["CA"], "mutual_tls_verification_strategy": "maybe"}, "is one of"),
     ],
@@ -83,10 +88,32 @@ def test_ids_of_authorities_are_not_offered() -> None:
         ({"on_tcp_connect": [{"actions": [{"type": "terminate-tls"}, {"type": "restrict-ips"}]}]}, NOT_SERVED),
         ({"on_http_request": [{"actions": [{"type": "terminate-tls"}]}]}, BIND_INVALID),
         ({"on_tcp_connect": [{"actions": [{"type": "terminate-tls"}] * 2}]}, BIND_INVALID),
+        ({"on_http_request": [{"actions": [{"type": "deny", "config": {"status": 1}}]}]}, NOT_SERVED),
+        ({"on_http_request": [{"actions": [{"type": "saml"}]}]}, NOT_SERVED),
+        ({"on_http_request": [{"actions": [{"type": "denny"}]}]}, BIND_INVALID),
+        (
+            {"on_tcp_connect": [{"expressions": ["conn.client_ipp == ''"], "actions": [{"type": "terminate-tls"}]}]},
+            BIND_INVALID,
+        ),
+        (
+            {
+                "on_tcp_connect": [
+                    {
+                        "actions": [
+                            {
+                                "type": "terminate-tls",
+                                "config": {"server_certificate": "${vars.a}", "server_private_key": "b"},
+                            }
+                        ]
+                    }
+                ]
+            },
+            NOT_SERVED,
+        ),
         ({"on_tcp_connect": [{"expressions": ["true"], "actions": [{"type": "terminate-tls"}]}]}, NOT_SERVED),
     ],
 )
 def test_what_an_endpoint_cannot_have(policy: dict[str, Any], code: object) -> None:
     with pytest.raises(PorticoError) as refused:
-        terminate_tls(read_actions(policy))
+        tls_of(policy)
     assert refused.value.code is code

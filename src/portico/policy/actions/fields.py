@@ -1,0 +1,104 @@
+"""The kinds of values that actions are configured with. A message says what is wanted and never what was given."""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StrictBool, StrictInt
+
+from portico.policy.expressions import regex_fault
+from portico.policy.functions.addresses import network
+from portico.policy.template import Template, parse_template
+
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_Value = TypeVar("_Value")
+
+
+def text(value: Any) -> str:
+    """Text, not what merely could become one."""
+    if not isinstance(value, str):
+        raise ValueError("must be text; put it in quotes")  # noqa: TRY004  (what pydantic gathers)
+    return value
+
+
+def _template(value: Any) -> Template:
+    return value if isinstance(value, Template) else parse_template(text(value))
+
+
+def _secret(value: Any) -> Template:
+    return value if isinstance(value, Template) else parse_template(text(value), hidden=True)
+
+
+def _duration(value: Any) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    written = text(value)
+    if not written or _PART.sub("", written):
+        raise ValueError("must be a duration such as 10s, 1m30s or 24h")
+    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(written)))
+
+
+def _header(value: Any) -> str:
+    if not _TOKEN.fullmatch(text(value)):
+        raise ValueError("is no name of a header (RFC 9110)")
+    return str(value).lower()
+
+
+def _regex(template: Template) -> Template:
+    if template.literal is not None and (reason := regex_fault(template.literal)):
+        raise ValueError(reason)
+    return template
+
+
+def as_python(pattern: str) -> str:
+    """An RE2 pattern as Python's `re` writes it."""
+    return pattern.replace(r"\z", r"\Z").replace(r"\C", r"(?s:.)")
+
+
+def _cidr(template: Template) -> Template:
+    if template.literal is not None and network(template.literal) is None:
+        raise ValueError("is neither an address nor a network such as 10.0.0.0/8")
+    return template
+
+
+def _frozen(value: Mapping[str, _Value]) -> Mapping[str, _Value]:
+    return MappingProxyType(dict(value))
+
+
+def nothing() -> Mapping[str, str]:
+    """An empty mapping that nobody changes."""
+    return MappingProxyType({})
+
+
+def no_headers() -> Mapping[str, Template]:
+    """The same of headers."""
+    return MappingProxyType({})
+
+
+def between(low: str, high: str) -> AfterValidator:
+    """Bounds of a duration, both included."""
+    shortest, longest = _duration(low), _duration(high)
+
+    def check(value: timedelta) -> timedelta:
+        if not shortest <= value <= longest:
+            raise ValueError(f"must be between {low} and {high}")
+        return value
+
+    return AfterValidator(check)
+
+
+Text = Annotated[str, BeforeValidator(text)]
+Whole = StrictInt
+Switch = StrictBool
+Interpolated = Annotated[Template, PlainValidator(_template)]
+Secret = Annotated[Template, PlainValidator(_secret)]
+Regex = Annotated[Template, PlainValidator(_template), AfterValidator(_regex)]
+Cidr = Annotated[Template, PlainValidator(_template), AfterValidator(_cidr)]
+Duration = Annotated[timedelta, PlainValidator(_duration)]
+HeaderName = Annotated[str, PlainValidator(_header)]
+Headers = Annotated[Mapping[HeaderName, Interpolated], Field(max_length=10), AfterValidator(_frozen)]
+TextByName = Annotated[Mapping[str, Text], AfterValidator(_frozen)]

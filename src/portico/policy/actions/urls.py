@@ -1,0 +1,88 @@
+"""`redirect` and `url-rewrite` (https://ngrok.com/docs/traffic-policy/actions/redirect/)."""
+
+import re
+import urllib.parse
+
+from pydantic import Field
+
+from portico.policy.actions.action import ActionConfig
+from portico.policy.actions.fields import Headers, Interpolated, Regex, Whole, as_python, no_headers
+from portico.policy.effects import Effect, End, Ending, Scene, UnfilledError
+from portico.policy.expressions import regex_fault
+from portico.policy.phases import Phase
+from portico.policy.request import url_values
+from portico.policy.template import Template
+
+
+def replaced(pattern: str, replacement: str, subject: str) -> tuple[str, list[str]]:
+    """Every match replaced, `$1` and `${1}` by its groups, and what was matched. Raises UnfilledError."""
+    if reason := regex_fault(pattern):
+        raise UnfilledError(f"`from` {reason}")
+    try:
+        compiled = re.compile(as_python(pattern))
+    except re.error as error:
+        raise UnfilledError(f"`from` cannot be explained: {error}") from None
+
+    def group(match: re.Match[str]) -> str:
+        def one(name: re.Match[str]) -> str:
+            wanted = name[1] or name[2]
+            try:
+                return match[int(wanted) if wanted.isdigit() else wanted] or ""
+            except IndexError:
+                return ""
+
+        return re.sub(r"\$(?:\{(\w+)\}|(\w+))", one, replacement)
+
+    return compiled.sub(group, subject), [match[0] for match in compiled.finditer(subject)]
+
+
+def _changed(frm: Template | None, to: Template, scene: Scene) -> tuple[str, str, list[str]]:
+    """The URL before and after, and what was matched. An absent `from` matches the whole."""
+    before = scene.text("req.url")
+    if frm is None:
+        return before, urllib.parse.urljoin(before, scene.fill(to)), [before]
+    after, matches = replaced(scene.fill(frm), scene.fill(to), before)
+    return before, urllib.parse.urljoin(before, after), matches
+
+
+class Redirect(ActionConfig):
+    """Sends the visitor to another URL, if `from` matches and the URL is another one then."""
+
+    TYPE = "redirect"
+    PHASES = (Phase.HTTP_REQUEST,)
+    MEANING = "Sends the visitor to another URL."
+    STOPS = True
+
+    from_: Regex | None = Field(default=None, alias="from", description="RE2 on the whole URL; absent: all of it.")
+    to: Interpolated = Field(description="What a match becomes; `$1` is the first group.")
+    status_code: Whole = Field(default=302, ge=300, le=399, description="Status, 3xx.")
+    headers: Headers = Field(default_factory=no_headers, description="Headers of the answer, 10 at most.")
+
+    def act(self, scene: Scene) -> Effect:
+        """Ends the visit if the URL changes."""
+        before, after, matches = _changed(self.from_, self.to, scene)
+        scene.result("redirect", {"matches": matches, "url": after})
+        if before == after:
+            return Effect("the URL stays as it is")
+        headers = {name: scene.fill(value) for name, value in self.headers.items()}
+        return Effect("redirects", Ending(End.RESPONSE, self.status_code, {**headers, "location": after}))
+
+
+class UrlRewrite(ActionConfig):
+    """Changes the URL that later rules and the upstream see."""
+
+    TYPE = "url-rewrite"
+    PHASES = (Phase.HTTP_REQUEST,)
+    MEANING = "Changes the URL on the way to the upstream."
+
+    from_: Regex | None = Field(default=None, alias="from", description="RE2 on the whole URL; absent: all of it.")
+    to: Interpolated = Field(description="What a match becomes; `$1` is the first group.")
+
+    def act(self, scene: Scene) -> Effect:
+        """Changes `req.url` and what belongs to it."""
+        before, after, matches = _changed(self.from_, self.to, scene)
+        scene.result("url_rewrite", {"matches": matches, "url": after})
+        if before == after:
+            return Effect("the URL stays as it is")
+        scene.values.update(url_values(after))
+        return Effect(f"the URL becomes {after}")

@@ -1,0 +1,118 @@
+"""What a policy does to one visit: the scene that actions change, and the end that some of them bring."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from portico.policy.expressions import Expression, Failed, compile_expression, evaluate
+from portico.policy.functions.encodings import to_json
+from portico.policy.functions.messages import HIDDEN
+from portico.policy.phases import Phase
+from portico.policy.template import Template
+
+
+class End(StrEnum):
+    """How a visit may end for its visitor."""
+
+    RESPONSE = "response"
+    CLOSED = "closed"
+    FORWARDED = "forwarded"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What the visitor gets instead of the upstream."""
+
+    kind: End
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
+    to: str = ""
+    """The internal endpoint of a FORWARDED visit."""
+
+    def __str__(self) -> str:
+        match self.kind:
+            case End.CLOSED:
+                return "the connection is closed"
+            case End.FORWARDED:
+                return f"forwarded to {self.to}"
+        location = self.headers.get("location", "")
+        return f"{self.status} redirect to {location}" if location else f"{self.status}"
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What one action did, in words, and the end if it brought one."""
+
+    text: str
+    ending: Ending | None = None
+    assumed: bool = False
+    """Whether the words are an assumption about the world outside (a key server, a counter, a person)."""
+
+
+class UnfilledError(Exception):
+    """An expression of a configuration failed; the message says which and why."""
+
+
+@dataclass(slots=True)
+class Scene:
+    """One visit on its way through a policy."""
+
+    values: dict[str, Any]
+    """Variables by whole name."""
+    phase: Phase = Phase.TCP_CONNECT
+
+    def fill(self, template: Template) -> str:
+        """The text with its expressions' values. Raises UnfilledError."""
+        return "".join(part if isinstance(part, str) else _text(self.value(part.text)) for part in template.parts)
+
+    def filled(self, template: Template) -> Any:
+        """The same, but of `${…}` alone the value as it is. Raises UnfilledError."""
+        return self.value(template.alone.text) if template.alone else self.fill(template)
+
+    def value(self, text: str) -> Any:
+        """The value of an expression. Raises UnfilledError."""
+        expression = compile_expression(text)
+        if not isinstance(expression, Expression):
+            raise UnfilledError(f"{text[:60]}: {expression[0].text}")
+        found = evaluate(expression, self.values)
+        if isinstance(found, Failed):
+            raise UnfilledError(f"{text[:60]}: {found.reason}")
+        return found
+
+    def result(self, action: str, fields: Mapping[str, Any]) -> None:
+        """Leave what an action found for later rules."""
+        self.values[f"actions.ngrok.{action}"] = dict(fields)
+
+    @property
+    def headers(self) -> dict[str, list[str]]:
+        """The headers of the message that this phase is about, to be changed."""
+        name = "res.headers" if self.phase is Phase.HTTP_RESPONSE else "req.headers"
+        found = self.values.setdefault(name, {})
+        assert isinstance(found, dict)
+        return found
+
+    def text(self, name: str) -> str:
+        """A variable that is a text; empty where it is not known."""
+        found = self.values.get(name, "")
+        return found if isinstance(found, str) else ""
+
+
+def _text(value: Any) -> str:
+    """A value inside a longer text."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None:
+        return "null"
+    return value if isinstance(value, str) else str(value) if isinstance(value, int | float) else to_json(value)
+
+
+def shown(template: Template, scene: Scene) -> str:
+    """What may be printed of a filled template: nothing of a secret."""
+    if template.hidden:
+        return HIDDEN
+    try:
+        return scene.fill(template)
+    except UnfilledError as error:
+        return f"({error})"

@@ -1,0 +1,191 @@
+"""What a policy does to one request, rule by rule, worked out here and not in Envoy.
+
+An expression that fails refuses the request where its rule could have stopped it; otherwise the rule is passed over.
+What only the world outside knows (a key server, a counter, a person) is assumed, and said to be.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from portico.policy.actions.action import Fields
+from portico.policy.document import Action, Placed, Policy, Rule
+from portico.policy.effects import Effect, End, Ending, Scene, UnfilledError, shown
+from portico.policy.expressions import Expression, Failed, compile_expression, evaluate
+from portico.policy.functions.messages import HIDDEN
+from portico.policy.phases import Phase
+from portico.policy.request import Visit, connection_values, request_values, response_values
+from portico.policy.template import Template
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An expression of a rule and its value; `failed` has the reason where it has none."""
+
+    text: str
+    value: Any = None
+    failed: str = ""
+    unknown: bool = False
+    """Whether it failed only because this explanation was not told enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An action that ran."""
+
+    type: str
+    place: str
+    config: Mapping[str, Any]
+    """What it was told, with the values of its expressions; secrets are hidden."""
+    effect: Effect
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A rule that was come to."""
+
+    phase: Phase
+    name: str
+    place: str
+    asked: tuple[Asked, ...]
+    fires: bool
+    done: tuple[Done, ...] = ()
+    refused: bool = False
+    """Whether an expression failed and the request was refused for it."""
+
+    @property
+    def unknown(self) -> bool:
+        """Whether it could fire if more was known."""
+        return not self.fires and any(asked.unknown for asked in self.asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The rules that were come to, and what the visitor gets."""
+
+    rules: tuple[Ran, ...]
+    ending: Ending | None
+    """None: the upstream answers."""
+    status: int
+    """Of the response, the upstream's or the policy's."""
+    upstream_url: str
+    """What the upstream is asked for, if it is."""
+
+    @property
+    def assumed(self) -> bool:
+        """Whether something was assumed on the way."""
+        return any(done.effect.assumed for ran in self.rules for done in ran.done) or any(
+            ran.unknown for ran in self.rules
+        )
+
+    def __str__(self) -> str:
+        if self.ending is None:
+            return f"passes to the upstream ({self.upstream_url}); the visitor gets its {self.status}"
+        return f"the visitor gets {self.ending}" if self.ending.kind is End.RESPONSE else str(self.ending)
+
+
+def explain(policy: Policy, visit: Visit) -> Explanation:
+    """Run a checked policy over a visit. Raises PorticoError(OPTION_INVALID) for a visit that cannot be."""
+    scene = Scene(connection_values(visit))
+    request = request_values(visit)
+    rules: list[Ran] = []
+    ending = _phase(policy, Phase.TCP_CONNECT, scene, rules)
+    if ending is None:
+        scene.values.update(request)
+        ending = _phase(policy, Phase.HTTP_REQUEST, scene, rules)
+    url = scene.text("req.url")
+    status = visit.status if ending is None else ending.status or 0
+    if ending is None or ending.kind is End.FORWARDED:
+        scene.values.update(response_values(visit))
+        ending = _phase(policy, Phase.HTTP_RESPONSE, scene, rules) or ending
+        status = (ending.status if ending else None) or visit.status
+    return Explanation(tuple(rules), ending, status, url)
+
+
+def _phase(policy: Policy, phase: Phase, scene: Scene, rules: list[Ran]) -> Ending | None:
+    scene.phase = phase
+    for rule in policy.rules(phase):
+        ran, ending = _rule(rule, scene)
+        rules.append(ran)
+        if ending is not None:
+            return ending
+    return None
+
+
+def _rule(rule: Rule, scene: Scene) -> tuple[Ran, Ending | None]:
+    asked: list[Asked] = []
+    for placed in rule.expressions:
+        asked.append(_asked(placed, scene))
+        if asked[-1].failed or asked[-1].value is not True:
+            break
+    fires = all(one.value is True and not one.failed for one in asked)
+    ran = Ran(rule.phase, rule.name, rule.place, tuple(asked), fires)
+    if fires:
+        done, ending = _actions(rule, scene)
+        return replace(ran, done=tuple(done)), ending
+    if rule.stops and any(one.failed and not one.unknown for one in asked):
+        return replace(ran, refused=True), _refusal(rule.phase)
+    return ran, None
+
+
+def _asked(placed: Placed, scene: Scene) -> Asked:
+    expression = compile_expression(placed.text)
+    if not isinstance(expression, Expression):
+        return Asked(placed.text, failed=expression[0].text)
+    value = evaluate(expression, scene.values)
+    if isinstance(value, Failed):
+        return Asked(placed.text, failed=value.reason, unknown=value.unknown)
+    if not isinstance(value, bool):
+        return Asked(placed.text, failed="is no bool")
+    return Asked(placed.text, value)
+
+
+def _refusal(phase: Phase) -> Ending:
+    """What a failed expression of a rule that could have stopped the request brings."""
+    return Ending(End.CLOSED) if phase is Phase.TCP_CONNECT else Ending(End.RESPONSE, 403)
+
+
+def _actions(rule: Rule, scene: Scene) -> tuple[list[Done], Ending | None]:
+    done: list[Done] = []
+    for action in rule.actions:
+        config = plain(action.config, scene)
+        effect = _effect(action, scene)
+        done.append(Done(action.type, action.place, config, effect))
+        if effect.ending is not None:
+            return done, effect.ending
+    return done, None
+
+
+def _effect(action: Action, scene: Scene) -> Effect:
+    try:
+        return action.config.act(scene)
+    except UnfilledError as error:
+        if action.config.STOPS:
+            return Effect(f"refuses, because {error}", _refusal(action.phase))
+        return Effect(f"does nothing, because {error}")
+
+
+def plain(value: Any, scene: Scene) -> Any:
+    """A configuration as plain values, filled, and without secrets."""
+    if isinstance(value, Fields):
+        kept = {
+            field.alias or name: getattr(value, name)
+            for name, field in type(value).model_fields.items()
+            if name in value.model_fields_set
+        }
+        return {name: plain(item, scene) for name, item in kept.items()}
+    if isinstance(value, Template):
+        return HIDDEN if value.hidden else shown(value, scene)
+    if isinstance(value, Mapping):
+        return {name: plain(item, scene) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return [plain(item, scene) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else _shown_otherwise(value)
+
+
+def _shown_otherwise(value: Any) -> str:
+    seconds = getattr(value, "total_seconds", None)
+    return f"{seconds():g}s" if seconds else str(value)
+
+
+__all__ = ["Asked", "Done", "Explanation", "Ran", "explain", "plain"]

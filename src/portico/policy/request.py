@@ -1,0 +1,212 @@
+"""A request and its response, described by whoever asks for an explanation, as the variables of expressions."""
+
+import ipaddress
+import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from portico.model.errors import OPTION_INVALID, PorticoError
+from portico.policy.results import result_roots
+from portico.policy.variables import variables
+
+_PORTS: Final = {"http": 80, "https": 443}
+_LONGEST_URL: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What is asked about. `facts` are more variables, by whole name, and win over everything else."""
+
+    url: str
+    method: str = "GET"
+    headers: Sequence[tuple[str, str]] = ()
+    client_ip: str = "192.0.2.1"
+    """An address of RFC 5737, which is nobody's."""
+    body: str | None = None
+    status: int = 200
+    response_headers: Sequence[tuple[str, str]] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def url_values(url: str) -> dict[str, Any]:
+    """`req.url` and everything below it. What has no port keeps `req.url.port` unknown."""
+    parts = urllib.parse.urlsplit(url)
+    host = (parts.hostname or "").lower()
+    shown = f"[{host}]" if ":" in host else host
+    port = parts.port if parts.port != _PORTS.get(parts.scheme) else None
+    netloc = shown + (f":{port}" if port is not None else "")
+    user = parts.netloc.rpartition("@")[0]
+    path = parts.path or "/"
+    uri = path + (f"?{parts.query}" if parts.query else "")
+    values: dict[str, Any] = {
+        "req.url": f"{parts.scheme}://{user}{'@' if user else ''}{netloc}{uri}",
+        "req.url.raw": url,
+        "req.url.authority": f"{user}{'@' if user else ''}{netloc}",
+        "req.url.host": host,
+        "req.url.path": urllib.parse.unquote(path, errors="replace"),
+        "req.url.raw_path": path,
+        "req.url.query": parts.query,
+        "req.url.query_params": urllib.parse.parse_qs(parts.query, keep_blank_values=True),
+        "req.url.scheme": parts.scheme,
+        "req.url.uri": uri,
+        "req.url.user_password": user,
+    }
+    return values if port is None else {**values, "req.url.port": port}
+
+
+def connection_values(visit: Visit) -> dict[str, Any]:
+    """What is known when the connection is there. Raises PorticoError(OPTION_INVALID)."""
+    parts = _checked(visit)
+    port = parts.port or _PORTS[parts.scheme]
+    host = (parts.hostname or "").lower()
+    values: dict[str, Any] = {
+        "conn.client_ip": visit.client_ip,
+        "conn.client_port": 50_000,
+        "conn.server_port": port,
+        "conn.ts.start": visit.now,
+        "conn.tls.session_resumed": False,
+        "endpoint.addr": f"{host}:{port}",
+        "endpoint.host": host,
+        "endpoint.port": port,
+        "endpoint.protocol": parts.scheme,
+        "endpoint.url": f"{parts.scheme}://{host}",
+        "time.now": visit.now.isoformat().replace("+00:00", "Z"),
+        "vars": {},
+    }
+    if parts.scheme == "https":
+        values |= {"conn.tls.sni": host, "conn.tls.version": "1.3"}
+    return {**values, **_given(visit.facts, ("conn", "endpoint", "time", "vars", "actions"))}
+
+
+def request_values(visit: Visit) -> dict[str, Any]:
+    """What is known when the request has come."""
+    host = _checked(visit).netloc.rpartition("@")[2]
+    headers = {"host": [host], **by_name(visit.headers)}
+    if visit.body is not None:
+        headers.setdefault("content-length", [str(len(visit.body.encode()))])
+    values = {
+        **_message("req", headers),
+        **url_values(visit.url),
+        "req.method": visit.method,
+        "req.host": headers["host"][0],
+        "req.cookies": _cookies(headers.get("cookie", [])),
+        "req.user_agent": next(iter(headers.get("user-agent", [])), ""),
+        "req.ts.header_received": visit.now,
+        "req.version": "HTTP/2.0",
+    }
+    if visit.body is not None:
+        values["req.body"] = visit.body
+    return {**values, **_given(visit.facts, ("req",))}
+
+
+def response_values(visit: Visit) -> dict[str, Any]:
+    """What is known when the upstream has answered."""
+    headers = by_name(visit.response_headers)
+    values = {
+        **_message("res", headers),
+        "res.status_code": visit.status,
+        "res.cookies": _set_cookies(headers.get("set-cookie", [])),
+    }
+    return {**values, **_given(visit.facts, ("res",))}
+
+
+def by_name(headers: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    """Headers as expressions see them."""
+    found: dict[str, list[str]] = {}
+    for name, value in headers:
+        found.setdefault(name.lower(), []).append(value)
+    return found
+
+
+def flat(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Variables by whole name of nested objects. Raises PorticoError(OPTION_INVALID) for unknown names."""
+    found = dict(_flat(facts, ""))
+    for name in found:
+        if name.partition(".")[0] not in ("conn", "endpoint", "req", "res", "time", "vars", "actions"):
+            raise PorticoError(OPTION_INVALID, f"there is no variable {name[:60]}")
+    return found
+
+
+def _flat(facts: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in facts.items():
+        name = f"{prefix}{key}"
+        if name in variables() or name in result_roots() or name in ("req.body", "res.body"):
+            yield name, value
+        elif isinstance(value, Mapping):
+            yield from _flat(value, f"{name}.")
+        else:
+            raise PorticoError(OPTION_INVALID, f"there is no variable {name[:60]}")
+
+
+def _given(facts: Mapping[str, Any], roots: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name.partition(".")[0] in roots}
+
+
+def _checked(visit: Visit) -> urllib.parse.SplitResult:
+    try:
+        parts = urllib.parse.urlsplit(visit.url)
+        usable = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or len(visit.url) > _LONGEST_URL:
+        raise PorticoError(OPTION_INVALID, "the request needs a URL such as https://host/path")
+    try:
+        ipaddress.ip_address(visit.client_ip)
+    except ValueError:
+        raise PorticoError(OPTION_INVALID, "the visitor's address is no IP address") from None
+    return parts
+
+
+def _message(of: str, headers: dict[str, list[str]]) -> dict[str, Any]:
+    raw = next(iter(headers.get("content-type", [])), "")
+    media, *parameters = (part.strip() for part in raw.split(";"))
+    named = (parameter.partition("=") for parameter in parameters)
+    values: dict[str, Any] = {
+        f"{of}.headers": headers,
+        f"{of}.trailers": {},
+        f"{of}.content_type": media.lower(),
+        f"{of}.content_type.raw": raw,
+        f"{of}.content_type.parameters": {name.lower(): value.strip('"') for name, _, value in named if name},
+        f"{of}.content_encoding": [
+            coding.strip() for value in headers.get("content-encoding", []) for coding in value.split(",")
+        ],
+        f"{of}.location": next(iter(headers.get("location", [])), ""),
+    }
+    length = next(iter(headers.get("content-length", [])), "")
+    return {**values, f"{of}.content_length": int(length)} if length.isdecimal() and len(length) < 19 else values
+
+
+def _cookies(headers: list[str]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for pair in (pair.strip() for header in headers for pair in header.split(";")):
+        name, equals, value = pair.partition("=")
+        if equals and name:
+            found.setdefault(name, []).append({"name": name, "value": value.strip('"')})
+    return found
+
+
+def _set_cookies(headers: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """RFC 6265 5.2, as far as expressions see it."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for header in headers:
+        pair, *attributes = (part.strip() for part in header.split(";"))
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            continue
+        given = {key.lower(): item for key, _, item in (attribute.partition("=") for attribute in attributes)}
+        cookie = {
+            "name": name,
+            "value": value.strip('"'),
+            "domain": given.get("domain", ""),
+            "path": given.get("path", ""),
+            "same_site": given.get("samesite", ""),
+            "secure": "secure" in given,
+            "http_only": "httponly" in given,
+        }
+        found.setdefault(name, []).append(cookie)
+    for cookies in found.values():
+        cookies.sort(key=lambda cookie: -len(cookie["path"]))
+    return found

@@ -1,0 +1,53 @@
+"""What edges of this release carry out of a policy; the rest is refused at the door, never ignored."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
+from portico.policy.actions import ACTIONS, NOT_OFFERED, TerminateTls
+from portico.policy.check import check_policy, errors
+from portico.policy.document import Policy, read_policy
+
+_ENFORCED: Final = tuple(kind for kind, action in ACTIONS.items() if action.ENFORCED)
+
+
+def served_policy(policy: str | Mapping[str, object]) -> Policy:
+    """The policy, which has nothing but what is carried out. Raises PorticoError: NOT_SERVED, else BIND_INVALID."""
+    if not policy:
+        return Policy()
+    for kind, place in read_policy(policy).types:
+        if (kind in ACTIONS or kind in NOT_OFFERED) and kind not in _ENFORCED:
+            raise PorticoError(
+                NOT_SERVED,
+                f"{place}: this edge does not offer traffic policies with the action {kind!r}, "
+                f"only with {', '.join(_ENFORCED)}",
+            )
+    checked, problems = check_policy(policy)
+    for problem in errors(problems):
+        raise PorticoError(BIND_INVALID, f"{problem}")
+    return checked
+
+
+def terminate_tls(policies: Sequence[Policy]) -> TerminateTls | None:
+    """What policies say of TLS, if one does. Raises PorticoError: NOT_SERVED, BIND_INVALID."""
+    found: TerminateTls | None = None
+    for rule in (rule for policy in policies for rule in policy.all_rules()):
+        for action in rule.actions:
+            if not isinstance(action.config, TerminateTls):
+                continue
+            if found is not None:
+                raise PorticoError(BIND_INVALID, f"{action.place} is a second {action.type}; an endpoint has one")
+            if rule.expressions:
+                raise PorticoError(
+                    NOT_SERVED, f"{action.place}: this edge does not offer {action.type} under expressions"
+                )
+            found = _fit(action.config, action.place)
+    return found
+
+
+def _fit(config: TerminateTls, place: str) -> TerminateTls:
+    if any(one.holes for one in config.written()):
+        raise PorticoError(NOT_SERVED, f"{place}: this edge takes PEM as it is, not by expressions")
+    if any(one.text.startswith("ca_") for one in config.mutual_tls_certificate_authorities or ()):
+        raise PorticoError(NOT_SERVED, f"{place}: this edge takes authorities as PEM, not by id")
+    return config
