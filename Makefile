@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-sdks test-bulk check bench format lock docs clean help
+.PHONY: demo test test-sdks test-bulk check bench bench-peers format lock docs clean help
 
 help:            ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,11 @@ docs: $(VENV)/.dev     ## Write docs/reference from the code, docs/acceptance.md
 bench: $(VENV)/.dev    ## Our own figures: requests, connections, bulk, memory, recovery
 	@./tests/kit/install-parts
 	$(BIN)/python -m benchmarks
+
+bench-peers: $(VENV)/.dev ## Peers beside us, built from their registries: tunnels, then gateways
+	@./tests/kit/install-parts
+	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.gateways
 
 lock: $(VENV)/.dev     ## Pin the dependencies anew
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --extra edge \

@@ -1,18 +1,16 @@
 """CPU time and memory of processes, as the kernel counts them."""
 
 import contextlib
-import os
 import resource
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-_TICKS = os.sysconf("SC_CLK_TCK")
-
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far; a tick is 10 ms."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    """User and system time of a process so far, all of its threads. Raises OSError where it is gone."""
+    # What clock_getcpuclockid(3) gives: /proc counts in ticks of 10 ms, this in nanoseconds.
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 def resident_bytes(pid: int) -> int:

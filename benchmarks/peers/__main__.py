@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks import comparison, machine, page
 from benchmarks.comparison import Record
-from benchmarks.peers.build import programs
+from benchmarks.peers.build import PEERS, programs
 from benchmarks.peers.contenders import CONTENDERS, LEADS, NO_TUNNEL
 from benchmarks.peers.run import NAMES, WORKS, run
 from benchmarks.peers.stage import Ground
@@ -37,16 +37,12 @@ def main() -> int:
         print(f"missing: {', '.join(missing)}; tests/kit/install-parts installs them", file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything started ends
-    resource.setrlimit(
-        resource.RLIMIT_NOFILE, (_OPEN_FILES, max(_OPEN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    )
+    at_most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(_OPEN_FILES, at_most), at_most))
     size = QUICK if options.quick else FULL
-    built = programs()
-    contenders = [
-        each
-        for each in CONTENDERS
-        if each.needs not in built.missing and (not options.contender or each.named.name in options.contender)
-    ]
+    chosen = [each for each in CONTENDERS if not options.contender or each.named.name in options.contender]
+    built = programs({name: PEERS[name] for name in PEERS if name in {each.needs for each in chosen}})
+    contenders = [each for each in chosen if each.needs not in built.missing]
     facts, began, record = machine.facts(), time.monotonic(), Record()
     with tempfile.TemporaryDirectory(prefix="portico-peers-") as made:
         absent = run(Ground(Path(made), built), contenders, size, options.only or NAMES, record)
@@ -54,7 +50,7 @@ def main() -> int:
         "mode": "quick" if options.quick else "full",
         "rounds": size.rounds,
         "machine": facts,
-        "versions": {**built.versions, "Envoy": facts["Envoy"]},
+        "versions": {name: facts[name] for name in ("Envoy", "ngrok SDK")} | built.versions,
         "missing": {**built.missing, **absent},
     }
     named = (NO_TUNNEL, *(each.named for each in contenders))

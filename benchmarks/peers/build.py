@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 
 from benchmarks import ROOT
@@ -36,10 +35,10 @@ class Programs:
     """By peer: why it is not here."""
 
 
-def programs(peers: Mapping[str, "Callable[[], Found]"] | None = None) -> Programs:
+def programs(peers: Mapping[str, "Callable[[], Found]"]) -> Programs:
     """Build what is not built yet; minutes the first time."""
-    found = Programs()
-    for name, build in (peers or PEERS).items():
+    found = Programs(versions={"Portico": __version__})
+    for name, build in peers.items():
         try:
             made = build()
         except Missing as reason:
@@ -47,7 +46,6 @@ def programs(peers: Mapping[str, "Callable[[], Found]"] | None = None) -> Progra
             continue
         found.paths |= made.paths
         found.versions[name] = made.version
-    found.versions |= {"Portico": __version__, "ngrok SDK": metadata.version("ngrok")}
     return found
 
 
@@ -121,7 +119,8 @@ def _debian_sshd() -> Path:
     return path
 
 
-def go_program(module: str, version: str, package: str, path: Path, tags: str) -> None:
+def go_program(module: str, version: str, package: str, path: Path, tags: str = "") -> None:
+    """Build a package of a module at `path`, unless it is there. Raises Missing."""
     if path.exists():
         return
     if shutil.which("go") is None:

@@ -1,5 +1,6 @@
 """`python -m benchmarks` measures, and the page says what the results say."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -29,3 +30,16 @@ def test_an_unknown_benchmark_is_named_with_the_known_ones() -> None:
     done = run("benchmarks", "--only", "nonsense")
     assert done.returncode == 2
     assert "keep-alive" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is missing")
+@pytest.mark.skipif(
+    shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None, reason="nginx is missing"
+)
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="there is no ssh")
+def test_a_peer_stands_beside_no_tunnel() -> None:
+    done = run("benchmarks.peers", "--quick", "--only", "latency", "--contender", "ssh -R")
+    if "OpenSSH is missing" in done.stdout:
+        pytest.skip(done.stdout.partition("OpenSSH is missing")[2])
+    assert done.returncode == 0, done.stderr
+    assert "| ms | no tunnel | ssh -R |" in done.stdout
