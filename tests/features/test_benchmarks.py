@@ -43,3 +43,19 @@ def test_a_peer_stands_beside_no_tunnel() -> None:
         pytest.skip(done.stdout.partition("OpenSSH is missing")[2])
     assert done.returncode == 0, done.stderr
     assert "| ms | no tunnel | ssh -R |" in done.stdout
+
+
+@pytest.mark.skipif(
+    any(shutil.which(program) is None for program in ("wrk", "h2load")), reason="wrk or h2load is missing"
+)
+@pytest.mark.skipif(
+    shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None, reason="nginx is missing"
+)
+def test_the_edge_stands_beside_plain_envoy() -> None:
+    done = run(
+        *("benchmarks.gateways", "--quick", "--only", "latency", "--only", "bulk"),
+        *("--contender", "Portico", "--contender", "plain Envoy", "--contender", "nginx"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| ms | Portico | plain Envoy | nginx |" in done.stdout
+    assert "| MB/s | Portico | plain Envoy | nginx |" in done.stdout

@@ -1,0 +1,1 @@
+"""Portico's edge as a TLS gateway before a service that it reaches itself: `python -m benchmarks.gateways`."""
