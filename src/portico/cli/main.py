@@ -21,6 +21,7 @@ _COMMANDS: Final = {
     "tcp": ("portico.cli.forward:tcp", "Give a TCP service a public address."),
     "start": ("portico.cli.start:start", "Start endpoints of the configuration file by name."),
     "config": ("portico.cli.config.command:config", "Check and change the configuration file."),
+    "policy": ("portico.cli.policy:policy", "Check and explain traffic policies."),
     "api": ("portico.cli.api:api", "Call the edge's REST API."),
     "diagnose": ("portico.cli.diagnose:diagnose", "Find out why the edge cannot be reached."),
     "edge": ("portico.cli.edge:edge", "Run an edge: the public side."),

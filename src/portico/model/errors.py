@@ -215,6 +215,13 @@ OPTION_INVALID = _code(20_067, "Invalid option", "See --help.")
 CERTIFICATE_INVALID = _code(
     20_068, "Invalid certificate or key", "Give PEM files; the key must match the certificate.", 400
 )
+POLICY_INVALID = _code(
+    20_069,
+    "Invalid traffic policy",
+    "Correct what the message names; `portico policy check FILE` tells everything.",
+    400,
+)
+POLICY_EXTRA_MISSING = _code(20_070, "The policy language is not installed", "Run `pip install 'portico[policy]'`.")
 API_KEY_ABSENT = _code(
     20_080, "No API key given", "Give --api-key, set PORTICO_API_KEY, or `portico config add-api-key`."
 )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from portico.policy.actions import RestrictIps, SetVars
+from portico.policy.actions import ForwardInternal, RestrictIps, SetVars
 from portico.policy.document import Action, Placed, Policy, Reading, Rule, read_policy
 from portico.policy.expressions import Expression, Failed, Fault, check_expression, compile_expression, evaluate
 from portico.policy.phases import Phase
@@ -43,11 +43,12 @@ class _Check:
         policy = self._reading.policy
         ended: Rule | None = None
         for phase in Phase:
-            # What ends the connection, or the request, ends the phases behind it; a forwarded request has a response.
             ended = self._phase(policy.rules(phase), ended)
         self._advise(policy)
 
     def _phase(self, rules: tuple[Rule, ...], ended: Rule | None) -> Rule | None:
+        """Check them; the rule that always ends this phase and those behind it, if there is one."""
+        forwarded = False
         for rule in rules:
             truth = self._truth(rule)
             if ended is not None:
@@ -57,8 +58,9 @@ class _Check:
             stop = self._actions(rule)
             if ended is None and truth is True and stop is not None:
                 ended = rule
-        forwards = ended is not None and ended.actions[-1].type == "forward-internal"
-        return None if forwards else ended
+                # A request that was forwarded has a response, too.
+                forwarded = rule.phase is Phase.HTTP_REQUEST and isinstance(stop.config, ForwardInternal)
+        return None if forwarded else ended
 
     def _truth(self, rule: Rule) -> bool | None:
         """Whether its expressions are always true, or always false; None where it depends."""

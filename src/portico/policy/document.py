@@ -16,6 +16,8 @@ from portico.policy.phases import OTHER_NAMES, Phase
 from portico.policy.problems import Mark, Problem, Severity, did_you_mean
 from portico.policy.text import KeyPath, PolicyText, read_text, shown
 
+MAX_PROBLEMS: Final = 1_000
+"""Nobody reads more, and a hostile text could have one in each of its characters."""
 _RULE_KEYS: Final = ("name", "expressions", "actions")
 _ACTION_KEYS: Final = ("type", "config")
 _NO_EVENT_STREAMS: Final = "on_event_stream_message"
@@ -113,7 +115,8 @@ class Reading:
 
     def problem(self, path: KeyPath, text: str, severity: Severity = Severity.ERROR, mark: Mark | None = None) -> None:
         """Note one thing that is wrong at `path`."""
-        self.problems.append(Problem(severity, mark or self.text.mark(path), shown(path), text))
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(Problem(severity, mark or self.text.mark(path), shown(path), text))
 
     def written(self, path: KeyPath) -> KeyPath:
         """A path in snake_case as the text writes it, whose keys may be in camelCase."""

@@ -90,12 +90,13 @@ def explain(policy: Policy, visit: Visit) -> Explanation:
     request = request_values(visit)
     rules: list[Ran] = []
     ending = _phase(policy, Phase.TCP_CONNECT, scene, rules)
-    if ending is None:
+    connected = ending is None
+    if connected:
         scene.values.update(request)
         ending = _phase(policy, Phase.HTTP_REQUEST, scene, rules)
     url = scene.text("req.url")
     status = visit.status if ending is None else ending.status or 0
-    if ending is None or ending.kind is End.FORWARDED:
+    if connected and (ending is None or ending.kind is End.FORWARDED):
         scene.values.update(response_values(visit))
         ending = _phase(policy, Phase.HTTP_RESPONSE, scene, rules) or ending
         status = (ending.status if ending else None) or visit.status

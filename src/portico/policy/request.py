@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from portico.model.errors import OPTION_INVALID, PorticoError
 from portico.policy.results import result_roots
-from portico.policy.variables import variables
+from portico.policy.variables import TIME, variables
 
 _PORTS: Final = {"http": 80, "https": 443}
 _LONGEST_URL: Final = 65_536
@@ -134,11 +134,21 @@ def _flat(facts: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in facts.items():
         name = f"{prefix}{key}"
         if name in variables() or name in result_roots() or name in ("req.body", "res.body"):
-            yield name, value
+            yield name, _typed(name, value)
         elif isinstance(value, Mapping):
             yield from _flat(value, f"{name}.")
         else:
             raise PorticoError(OPTION_INVALID, f"there is no variable {name[:60]}")
+
+
+def _typed(name: str, value: Any) -> Any:
+    """JSON has no times."""
+    if name not in variables() or variables()[name].type != TIME:
+        return value
+    try:
+        return datetime.fromisoformat(str(value))
+    except ValueError:
+        raise PorticoError(OPTION_INVALID, f"{name} is a time such as 2026-01-02T03:04:05Z") from None
 
 
 def _given(facts: Mapping[str, Any], roots: tuple[str, ...]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from typing import Final
 
 from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
 from portico.policy.actions import ACTIONS, NOT_OFFERED, TerminateTls
-from portico.policy.check import check_policy, errors
 from portico.policy.document import Policy, read_policy
 
 _ENFORCED: Final = tuple(kind for kind, action in ACTIONS.items() if action.ENFORCED)
@@ -15,17 +14,22 @@ def served_policy(policy: str | Mapping[str, object]) -> Policy:
     """The policy, which has nothing but what is carried out. Raises PorticoError: NOT_SERVED, else BIND_INVALID."""
     if not policy:
         return Policy()
-    for kind, place in read_policy(policy).types:
+    reading = read_policy(policy)
+    for kind, place in reading.types:
         if (kind in ACTIONS or kind in NOT_OFFERED) and kind not in _ENFORCED:
             raise PorticoError(
                 NOT_SERVED,
                 f"{place}: this edge does not offer traffic policies with the action {kind!r}, "
                 f"only with {', '.join(_ENFORCED)}",
             )
-    checked, problems = check_policy(policy)
-    for problem in errors(problems):
+    for problem in reading.problems:
         raise PorticoError(BIND_INVALID, f"{problem}")
-    return checked
+    return reading.policy
+
+
+def not_enforced(policy: Policy) -> list[str]:
+    """The types of its actions that edges of this release refuse."""
+    return sorted({action.type for action in policy.actions()} - set(_ENFORCED))
 
 
 def terminate_tls(policies: Sequence[Policy]) -> TerminateTls | None:

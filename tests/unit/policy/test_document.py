@@ -109,10 +109,11 @@ def test_a_slip_in_a_text_has_its_own_column(style: str) -> None:
     assert line[problem.mark.column - 1 :].startswith("req.hots")
 
 
-NAMES = st.sampled_from(
-    ["on_tcp_connect", "on_http_request", "onHttpResponse", "actions", "type", "config", "min_version", "expressions"]
-    + ["headers", "from", "to", "body", "vars", "url", "credentials", "replacements", "metadata", "bucket_key"]
-)
+KEYS = """
+on_tcp_connect on_http_request onHttpResponse actions type config min_version expressions headers from to body vars url
+credentials replacements metadata bucket_key
+"""
+NAMES = st.sampled_from(KEYS.split())
 TEXTS = st.sampled_from([*ACTIONS, "${req.host}", "${", "req.host == 'a'", "1.3", "true", "60s", "a:bcdefghij"])
 VALUES = st.recursive(
     NAMES | TEXTS | st.text(max_size=9) | st.integers() | st.none() | st.booleans() | st.floats(),

@@ -93,7 +93,7 @@ def test_ids_of_authorities_are_not_offered() -> None:
         ({"on_http_request": [{"actions": [{"type": "denny"}]}]}, BIND_INVALID),
         (
             {"on_tcp_connect": [{"expressions": ["conn.client_ipp == ''"], "actions": [{"type": "terminate-tls"}]}]},
-            BIND_INVALID,
+            NOT_SERVED,
         ),
         (
             {

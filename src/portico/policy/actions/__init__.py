@@ -54,4 +54,4 @@ ACTIONS: Final = {action.TYPE: action for action in _ALL}
 NOT_OFFERED: Final = ("ai-gateway", "owasp-crs-request", "owasp-crs-response", "saml", "sse-find-replace")
 """Actions of ngrok's that this language has not."""
 
-__all__ = ["ACTIONS", "NOT_OFFERED", "ActionConfig", "RestrictIps", "SetVars", "TerminateTls"]
+__all__ = ["ACTIONS", "NOT_OFFERED", "ActionConfig", "ForwardInternal", "RestrictIps", "SetVars", "TerminateTls"]

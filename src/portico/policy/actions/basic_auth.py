@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
-from portico.policy.actions.action import ActionConfig
+from portico.policy.actions.action import ActionConfig, Compared, Likeness
 from portico.policy.actions.fields import Secret, Switch, Text
 from portico.policy.effects import Effect, End, Ending, Scene
 from portico.policy.functions.encodings import text_of_base64
@@ -42,6 +42,7 @@ class BasicAuth(ActionConfig):
     PHASES = (Phase.HTTP_REQUEST,)
     MEANING = "Asks for a user name and a password (HTTP Basic)."
     STOPS = True
+    COMPARED = Compared(Likeness.DIFFERENT, "The realm is `portico` if nothing is said, not `ngrok`.")
 
     credentials: tuple[Annotated[Secret, AfterValidator(_credential)], ...] = Field(
         min_length=1, max_length=10, description="`user:password`, 1 to 10; passwords have 8 to 128 characters."

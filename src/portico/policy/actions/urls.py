@@ -39,10 +39,13 @@ def replaced(pattern: str, replacement: str, subject: str) -> tuple[str, list[st
 def _changed(frm: Template | None, to: Template, scene: Scene) -> tuple[str, str, list[str]]:
     """The URL before and after, and what was matched. An absent `from` matches the whole."""
     before = scene.text("req.url")
-    if frm is None:
-        return before, urllib.parse.urljoin(before, scene.fill(to)), [before]
-    after, matches = replaced(scene.fill(frm), scene.fill(to), before)
-    return before, urllib.parse.urljoin(before, after), matches
+    after, matches = (scene.fill(to), [before]) if frm is None else replaced(scene.fill(frm), scene.fill(to), before)
+    try:
+        after = urllib.parse.urljoin(before, after)
+        url_values(after)
+    except ValueError:
+        raise UnfilledError(f"{after[:200]} is no URL") from None
+    return before, after, matches
 
 
 class Redirect(ActionConfig):
