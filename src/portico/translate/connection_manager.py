@@ -16,6 +16,9 @@ MAX_HEADERS: Final = 1000
 HEADERS_TIMEOUT: Final = "20s"
 """For the whole head of a request: a visitor who drips it ends here."""
 _CONNECTION_IDLE: Final = "300s"
+_CLOSING: Final = _CONNECTION_IDLE
+"""How long a connection that ends with its answer may stand still while the rest of that answer waits to be read.
+Envoy's default of one second cuts off whoever pauses near the end of a download."""
 
 _UNTRUSTED: Final = ("x-forwarded-for", "x-forwarded-port", *visitor_certificate.HEADERS)
 """What visitors may not tell about themselves: the edge is where they arrive, and Envoy writes these anew."""
@@ -121,4 +124,8 @@ def _reading() -> Body:
 
 
 def _timeouts(frame: EdgeFrame) -> Body:
-    return {"request_headers_timeout": HEADERS_TIMEOUT, "stream_idle_timeout": f"{frame.idle_seconds}s"}
+    return {
+        "request_headers_timeout": HEADERS_TIMEOUT,
+        "stream_idle_timeout": f"{frame.idle_seconds}s",
+        "delayed_close_timeout": _CLOSING,
+    }
