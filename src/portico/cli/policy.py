@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -96,7 +97,7 @@ def explain(file: str, form: str, **parameters: Any) -> int:
         _show(ran)
     click.echo(f"{'assuming this, ' if found.assumed else ''}{found}")
     if found.ending and found.ending.body:
-        click.echo(f"  {found.ending.body}")
+        click.echo(textwrap.indent(found.ending.body, "  "))
     return 0
 
 
@@ -196,7 +197,7 @@ def _show(ran: "Ran") -> None:
         click.echo(f"  {click.style(done.type, fg='cyan')}: {done.effect.text}")
         for key, value in done.config.items():
             shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-            click.echo(f"    {key}: {shown}")
+            click.echo(textwrap.indent(f"{key}: {shown}", "    "))
     click.echo("")
 
 

@@ -21,6 +21,9 @@ from portico.cli.config.fields import seconds
 from portico.cli.config.models import AgentKeys, EndpointKeys, Tunnel
 from portico.cli.flags import FLAGS, Flag
 from portico.cli.main import portico as program
+from portico.cli.markdown import prose as _prose
+from portico.cli.markdown import table as _table
+from portico.cli.reference_policy import page as _traffic_policy
 from portico.model.errors import FIRST_OWN_NUMBER, all_codes
 from portico.sdk.options import EndpointOptions, On, SessionOptions
 
@@ -36,6 +39,7 @@ def pages() -> dict[str, str]:
         "errors.md": _errors,
         "edge-settings.md": _edge_settings,
         "sdk.md": _sdk,
+        "traffic-policy.md": _traffic_policy,
     }
     texts = {name: "\n".join([_NOTE, "", *writer()]) for name, writer in writers.items()}
     pages = {name: re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n" for name, text in texts.items()}
@@ -46,21 +50,6 @@ def _openapi() -> str:
     from portico.api.openapi import text
 
     return text()
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield ""
-    yield f"| {' | '.join(head)} |"
-    yield f"|{'---|' * len(head)}"
-    for row in rows:
-        cells = (cell.replace("|", "\\|").replace("\n", " ") for cell in row)
-        yield f"| {' | '.join(cells)} |"
-    yield ""
-
-
-def _prose(text: str) -> Iterator[str]:
-    yield from inspect.cleandoc(text).splitlines()
-    yield ""
 
 
 def _cli() -> Iterator[str]:

@@ -105,6 +105,9 @@ class _Check:
         for path, text in action.config.expressions():
             retry = path == ("retry_condition",)
             at = self._reading.written((*config, *path))
+            if text.startswith("${"):
+                self._reading.problem(at, "is an expression itself; write it without ${}")
+                continue
             found = self._compiled(text, at, 0, action.phase, retry=retry)
             if retry and found is not None and found.type not in _TRUTHS:
                 self._reading.problem(at, f"is {found.type}, but must be bool")

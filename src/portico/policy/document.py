@@ -20,6 +20,7 @@ MAX_PROBLEMS: Final = 1_000
 """Nobody reads more, and a hostile text could have one in each of its characters."""
 _RULE_KEYS: Final = ("name", "expressions", "actions")
 _ACTION_KEYS: Final = ("type", "config")
+_OTHER_TYPES: Final = {"oidc": "openid-connect", "jwt": "jwt-validation", "rewrite": "url-rewrite"}
 _NO_EVENT_STREAMS: Final = "on_event_stream_message"
 _WORDS: Final = {
     "missing": "is missing",
@@ -230,7 +231,8 @@ def _action(reading: Reading, phase: Phase, path: KeyPath, action: Any) -> Actio
     reading.types.append((kind, shown(path)))
     if kind not in ACTIONS:
         offered = "ngrok's action of this name is not offered here" if kind in NOT_OFFERED else ""
-        near = f"there is no action {kind[:60]!r}{did_you_mean(kind, ACTIONS)}"
+        hint = did_you_mean(_OTHER_TYPES.get(kind, kind), ACTIONS)
+        near = f"there is no action {kind[:60]!r}{hint}"
         reading.problem((*path, written), offered or near)
         return None
     if phase not in ACTIONS[kind].PHASES:

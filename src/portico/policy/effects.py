@@ -108,11 +108,11 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else str(value) if isinstance(value, int | float) else to_json(value)
 
 
-def shown(template: Template, scene: Scene) -> str:
+def shown(template: Template, scene: Scene, *, typed: bool) -> Any:
     """What may be printed of a filled template: nothing of a secret."""
     if template.hidden:
         return HIDDEN
     try:
-        return scene.fill(template)
+        return scene.filled(template) if typed else scene.fill(template)
     except UnfilledError as error:
         return f"({error})"

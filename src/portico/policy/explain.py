@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from portico.policy.actions import SetVars
 from portico.policy.actions.action import Fields
 from portico.policy.document import Action, Placed, Policy, Rule
 from portico.policy.effects import Effect, End, Ending, Scene, UnfilledError, shown
@@ -149,8 +150,10 @@ def _refusal(phase: Phase) -> Ending:
 def _actions(rule: Rule, scene: Scene) -> tuple[list[Done], Ending | None]:
     done: list[Done] = []
     for action in rule.actions:
-        config = plain(action.config, scene)
+        config = plain(action.config, scene, typed=action.config.KEEPS_TYPES)
         effect = _effect(action, scene)
+        if isinstance(action.config, SetVars):  # its later variables may use its earlier ones
+            config = plain(action.config, scene, typed=True)
         done.append(Done(action.type, action.place, config, effect))
         if effect.ending is not None:
             return done, effect.ending
@@ -166,7 +169,7 @@ def _effect(action: Action, scene: Scene) -> Effect:
         return Effect(f"does nothing, because {error}")
 
 
-def plain(value: Any, scene: Scene) -> Any:
+def plain(value: Any, scene: Scene, *, typed: bool) -> Any:
     """A configuration as plain values, filled, and without secrets."""
     if isinstance(value, Fields):
         kept = {
@@ -174,13 +177,13 @@ def plain(value: Any, scene: Scene) -> Any:
             for name, field in type(value).model_fields.items()
             if name in value.model_fields_set
         }
-        return {name: plain(item, scene) for name, item in kept.items()}
+        return {name: plain(item, scene, typed=typed) for name, item in kept.items()}
     if isinstance(value, Template):
-        return HIDDEN if value.hidden else shown(value, scene)
+        return HIDDEN if value.hidden else shown(value, scene, typed=typed)
     if isinstance(value, Mapping):
-        return {name: plain(item, scene) for name, item in value.items()}
+        return {name: plain(item, scene, typed=typed) for name, item in value.items()}
     if isinstance(value, tuple):
-        return [plain(item, scene) for item in value]
+        return [plain(item, scene, typed=typed) for item in value]
     return value if isinstance(value, str | int | float | bool | None) else _shown_otherwise(value)
 
 

@@ -41,5 +41,6 @@ class Problem:
 
 def did_you_mean(word: str, known: Collection[str], cutoff: float = 0.6) -> str:
     """`; did you mean …?` with the nearest of `known`, or nothing."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
-    return f"; did you mean {near[0]}?" if near else ""
+    by_letters = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), by_letters, n=1, cutoff=cutoff)
+    return f"; did you mean {by_letters[near[0]]}?" if near else ""

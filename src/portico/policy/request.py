@@ -133,10 +133,13 @@ def flat(facts: Mapping[str, Any]) -> dict[str, Any]:
 def _flat(facts: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in facts.items():
         name = f"{prefix}{key}"
-        if name in variables() or name in result_roots() or name in ("req.body", "res.body"):
-            yield name, _typed(name, value)
-        elif isinstance(value, Mapping):
+        known = name in variables() or name in result_roots() or name in ("req.body", "res.body")
+        # `req.url` is a text, and there are variables below it.
+        below = isinstance(value, Mapping) and not (name in variables() and variables()[name].type.startswith("map"))
+        if below and name not in result_roots():
             yield from _flat(value, f"{name}.")
+        elif known:
+            yield name, _typed(name, value)
         else:
             raise PorticoError(OPTION_INVALID, f"there is no variable {name[:60]}")
 

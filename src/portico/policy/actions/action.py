@@ -66,6 +66,8 @@ class ActionConfig(Fields):
     MEANING: ClassVar[str]
     STOPS: ClassVar[bool] = False
     """Whether it may keep a request from its upstream: then an error in its rule's expressions refuses the request."""
+    KEEPS_TYPES: ClassVar[bool] = False
+    """Whether `${…}` alone keeps the type of its value; elsewhere it becomes text."""
     COMPARED: ClassVar[Compared] = Compared()
     ENFORCED: ClassVar[bool] = False
     """Whether edges of this release carry it out."""

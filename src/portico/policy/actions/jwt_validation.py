@@ -87,7 +87,7 @@ class JwtValidation(ActionConfig):
     PHASES = (Phase.HTTP_REQUEST,)
     MEANING = "Asks for a signed token (JWT)."
     STOPS = True
-    COMPARED = Compared(Likeness.BETTER, "Names of algorithms are checked; a slip is told, not found in production.")
+    COMPARED = Compared(Likeness.SAME, "Names of algorithms are checked when the policy is read.")
 
     issuer: Issuers = Field(description="Who may have signed.")
     audience: Audiences = Field(default=Audiences(), description="For whom the token must be.")

@@ -24,6 +24,7 @@ class Log(ActionConfig):
     TYPE = "log"
     PHASES = phases.ALL
     MEANING = "Adds values to the line of the access log."
+    KEEPS_TYPES = True
 
     metadata: Annotated[Mapping[str, Nested], PlainValidator(nested_map), AfterValidator(_something)] = Field(
         description="What is written: names and any values."

@@ -17,9 +17,7 @@ class RestrictIps(ActionConfig):
     PHASES = phases.ALL
     MEANING = "Lets connections in by their address; headers such as X-Forwarded-For never count."
     STOPS = True
-    COMPARED = Compared(
-        Likeness.BETTER, "Networks are checked before anything runs; that `deny` alone lets nobody in is told."
-    )
+    COMPARED = Compared(Likeness.SAME, "`policy check` warns where `deny` stands alone, which lets nobody in.")
 
     enforce: Switch = Field(default=True, description="`false`: only look, and leave the finding to later rules.")
     allow: tuple[Cidr, ...] = Field(default=(), description="Networks that are let in.")

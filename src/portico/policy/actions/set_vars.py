@@ -30,7 +30,8 @@ class SetVars(ActionConfig):
     TYPE = "set-vars"
     PHASES = phases.ALL
     MEANING = "Sets variables that later rules read as `vars.name`."
-    COMPARED = Compared(Likeness.BETTER, "A variable that is read before a rule has set it is told.")
+    KEEPS_TYPES = True
+    COMPARED = Compared(Likeness.SAME, "`policy check` warns where a variable is read that no rule before has set.")
 
     vars: tuple[Annotated[Mapping[str, Nested], PlainValidator(_one)], ...] = Field(
         min_length=1, description="A list of mappings with one entry each; later ones may use earlier ones."
