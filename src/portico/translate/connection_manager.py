@@ -16,9 +16,10 @@ MAX_HEADERS: Final = 1000
 HEADERS_TIMEOUT: Final = "20s"
 """For the whole head of a request: a visitor who drips it ends here."""
 _CONNECTION_IDLE: Final = "300s"
-_CLOSING: Final = _CONNECTION_IDLE
+_CLOSING: Final = "5s"
 """How long a connection that ends with its answer may stand still while the rest of that answer waits to be read.
-Envoy's default of one second cuts off whoever pauses near the end of a download."""
+Envoy's default of one second cuts off whoever pauses near the end of a download. More would keep visitors waiting for
+the rest of an answer that its upstream has cut: in HTTP/1.1 they see that only when the connection ends."""
 
 _UNTRUSTED: Final = ("x-forwarded-for", "x-forwarded-port", *visitor_certificate.HEADERS)
 """What visitors may not tell about themselves: the edge is where they arrive, and Envoy writes these anew."""
