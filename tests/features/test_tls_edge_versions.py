@@ -95,6 +95,19 @@ def test_no_weak_cipher_is_offered(tls: TlsEdge) -> None:
         assert not [name for name in suites if any(word in name for word in weak)]
 
 
+@pytest.mark.parametrize(
+    ("wishes", "suite"),
+    [
+        ((), "AES256-GCM-SHA384"),  # first in OpenSSL's own order
+        (("-cipher", "ECDHE+CHACHA20:ECDHE+AESGCM"), "CHACHA20-POLY1305"),
+        (("-cipher", "ECDHE+AES128:ECDHE+CHACHA20:ECDHE+AESGCM"), "AES128-GCM-SHA256"),
+    ],
+)
+def test_the_visitor_chooses_the_cipher(tls: TlsEdge, wishes: tuple[str, ...], suite: str) -> None:
+    with tls.serving("https://chosen.edge.test") as host:
+        assert tls.visit(host, "-tls1_2", *wishes).cipher == f"ECDHE-ECDSA-{suite}"
+
+
 @pytest.mark.parametrize("with_rsa", [False, True])
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 @pytest.mark.parametrize("scheme", ["https", "tls"])

@@ -29,6 +29,12 @@ class Handshake:
         return found[1] if found else ""
 
     @property
+    def cipher(self) -> str:
+        """OpenSSL's name of the cipher suite; empty where there is no session."""
+        found = re.search(r"^(?:New|Reused), TLSv[\d.]+, Cipher is (\S+)", self.text, re.MULTILINE)
+        return found[1] if found else ""
+
+    @property
     def reused(self) -> bool:
         """Whether the session was resumed."""
         return bool(re.search(r"^Reused, ", self.text, re.MULTILINE))
