@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-sdks test-bulk check bench bench-peers format lock docs clean help
+.PHONY: demo test test-sdks test-bulk test-soak check bench bench-peers format lock docs clean help
 
 help:            ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ test-sdks: $(VENV)/.dev ## The official ngrok SDKs (Python, JavaScript, Go, Rust
 
 test-bulk: $(VENV)/.dev ## 10 GiB each way, byte for byte, in constant memory (minutes)
 	PORTICO_TEST_BULK_MIB=10240 $(BIN)/pytest tests/features/test_http_through.py -k bulk
+
+test-soak: $(VENV)/.dev ## Ten minutes of visitors and faults at once; PORTICO_SOAK_SECONDS and _SEED choose others
+	@./tests/kit/install-parts
+	PORTICO_SOAK_SECONDS=$${PORTICO_SOAK_SECONDS:-600} $(BIN)/pytest tests/features/test_soak.py
 
 fuzz: $(VENV)/.dev     ## Many requests made from the API's own OpenAPI document
 	PORTICO_FUZZ_EXAMPLES=300 $(BIN)/pytest --timeout 900 tests/features/test_api_fuzz.py
