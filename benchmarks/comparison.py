@@ -155,7 +155,7 @@ def lead(seen: dict[str, float], wanted: dict[str, Any], better: Better) -> floa
         return None
     best = max(others) if better == "higher" else min(others)
     above, below = (ours, best) if better == "higher" else (best, ours)
-    return above / below if below else None
+    return above / below if above > 0 and below > 0 else None
 
 
 def table(work: dict[str, Any], contenders: Sequence[dict[str, Any]], leads: Sequence[dict[str, Any]]) -> str:

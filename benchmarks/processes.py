@@ -32,12 +32,16 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def proportional_bytes(pids: Iterable[int]) -> int:
-    """Memory of processes together, pages that they share counted once (proc(5), Pss)."""
+def proportional_bytes(pids: Iterable[int], *, own: bool = False) -> int:
+    """Memory of processes together, shared pages divided by those who share them (proc(5), Pss).
+
+    With `own` without the files that are mapped: a program's pages weigh less the more processes run it.
+    """
+    wanted = ("Pss_Anon:", "Pss_Shmem:") if own else ("Pss:",)
     total = 0
     for pid in pids:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
+        total += sum(int(line.split()[1]) for line in lines if line.startswith(wanted)) * 1024
     return total
 
 

@@ -61,7 +61,7 @@ UNITS = (
     Unit(
         "bulk",
         (BULK, CPU),
-        tuple(partial(_bulk, direction, streams) for direction in _ENDS for streams in (1, 8)),
+        tuple(partial(_bulk, direction, streams) for streams in (1, 8) for direction in _ENDS),
         service="bulk",
     ),
 )

@@ -58,7 +58,7 @@ class Portico(Contender):
         public = [forward.public for forward in forwards]
         flags = [
             *("--domain", DOMAIN, "--https-addr", f"{setting.place.server_address}:0", "--log-level", "warning"),
-            *("--tcp-ports", f"{min(public)}-{max(public)}", "--max-sessions", "2000"),
+            *("--tcp-ports", f"{min(public)}-{max(public)}", "--max-sessions", "2000", "--drain-seconds", "0"),
         ]
         with running_edge(setting.directory, *flags) as edge:
             host, port = setting.place.dial(edge.https_port, setting.place.server_address)

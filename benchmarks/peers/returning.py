@@ -29,7 +29,7 @@ RETURNING = Work(
     "returning",
     "From the link's return to the first answer",
     "The agent's TCP connections are reset: once with the way free at once, once with every new connection refused for "
-    "3 seconds (1 in a quick run). Visitors as above; time runs from the moment that connections pass again.",
+    "2 seconds (1 in a quick run). Visitors as above; time runs from the moment that connections pass again.",
     "ms",
     "lower",
 )

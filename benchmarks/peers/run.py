@@ -51,8 +51,8 @@ def run(
 def _measure(unit: Unit, stage: Stage, size: Size, record: Record) -> None:
     ways = [way for way in stage.ways if unit.service in way.targets]
     works = [work.name for work in unit.works]
-    for case in unit.cases:
-        for way in alternating(ways, 1 if unit.once else size.rounds):
+    for case in unit.cases[: unit.quick] if size.brief else unit.cases:
+        for way in alternating(ways, min(unit.rounds, size.rounds)):
             gather(record, works, way.name, partial(case, way, size))
 
 

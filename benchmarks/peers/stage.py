@@ -91,17 +91,32 @@ def running_stage(
         running = stack.enter_context(ground.services(place))
         stage.ways.append(Way(NO_TUNNEL.name, _direct(running, place), place, ground.authority))
         for contender in contenders:
-            some = forwards(contender, running, names)
-            if not some:
+            name = contender.named.name
+            if not set(names).intersection(contender.carries):
                 continue
             try:
-                made = stack.enter_context(tunnel(contender, ground.setting(place), some))
+                made = _started(stack, ground, place, contender, running, names)
             except Exception as error:
-                stage.absent[contender.named.name] = f"it did not start: {error}"
-                print(f"{contender.named.name} did not start: {error}", file=sys.stderr, flush=True)
+                stage.absent[name] = f"it did not start: {error}"
+                print(f"{name} did not start: {error}", file=sys.stderr, flush=True)
                 continue
-            stage.ways.append(Way(contender.named.name, made.targets, place, ground.authority, made))
+            stage.ways.append(Way(name, made.targets, place, ground.authority, made))
         yield stage
+
+
+def _started(
+    stack: contextlib.ExitStack,
+    ground: Ground,
+    place: Place,
+    contender: Contender,
+    running: Services,
+    names: Sequence[str],
+) -> Tunnel:
+    """Twice, because a port that was free may be taken when it is wanted."""
+    try:
+        return stack.enter_context(tunnel(contender, ground.setting(place), forwards(contender, running, names)))
+    except Exception:
+        return stack.enter_context(tunnel(contender, ground.setting(place), forwards(contender, running, names)))
 
 
 def _direct(running: Services, place: Place) -> dict[str, Target]:

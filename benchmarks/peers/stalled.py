@@ -56,4 +56,4 @@ def _loading(way: Way, size: Size) -> Iterator[Sample]:
     yield Sample(STALLED.name, f"{_BUSY} loading", way.name, 100 * during / before)
 
 
-UNITS = (Unit("stalled", (STALLED,), (_asking, _loading), service="bulk"),)
+UNITS = (Unit("stalled", (STALLED,), (_asking, _loading), service="bulk", rounds=2, quick=1),)

@@ -24,13 +24,16 @@ class Size:
     """Seconds that the link is away."""
     wide_rounds: int
     wide_seconds: float
+    brief: bool = False
+    """Whether only the first cases are measured."""
 
 
 FULL = Size(
-    rounds=3, seconds=2.0, rate=1_000, visitors=1_000, sessions=100, rest=5.0, away=3.0, wide_rounds=2, wide_seconds=3.0
+    rounds=3, seconds=2.0, rate=1_000, visitors=1_000, sessions=100, rest=4.0, away=2.0, wide_rounds=2, wide_seconds=2.0
 )  # fmt: skip
 QUICK = Size(
-    rounds=1, seconds=1.0, rate=300, visitors=100, sessions=10, rest=1.0, away=1.0, wide_rounds=1, wide_seconds=1.0
+    rounds=1, seconds=1.0, rate=300, visitors=100, sessions=10, rest=1.0, away=1.0, wide_rounds=1, wide_seconds=1.0,
+    brief=True,
 )  # fmt: skip
 
 
@@ -43,5 +46,7 @@ class Unit:
     cases: tuple[Callable[[Way, Size], Iterable[Sample]], ...]
     service: str = "small"
     """The service that a way must lead to, to take part."""
-    once: bool = False
-    """In the first round only."""
+    rounds: int = 3
+    """At most."""
+    quick: int = 2
+    """How many of its cases a quick run measures."""

@@ -53,7 +53,7 @@ WORKS = (ASKING, LATENCY, BULK)
 
 def wide(ground: Ground, contenders: Sequence[Contender], size: Size, record: Record) -> None:
     """All contenders stand on each link in turn."""
-    for loss in _LOSSES:
+    for loss in _LOSSES[-1:] if size.brief else _LOSSES:
         with wide_area(_DELAY_MS, loss, _MEGABITS, names=(CONNECT_NAME,)) as link:
             place = WidePlace(link, CONNECT_NAME)
             with running_stage(ground, place, contenders, ("small", "bulk")) as stage:
@@ -68,7 +68,10 @@ def wide(ground: Ground, contenders: Sequence[Contender], size: Size, record: Re
 
 
 def _cases(at: str, size: Size) -> list[partial[Iterator[Sample]]]:
-    return [partial(_asking, at, size), *(partial(_bulk, at, size, *case) for case in _CASES)]
+    return [
+        partial(_asking, at, size),
+        *(partial(_bulk, at, size, *case) for case in (_CASES[:1] if size.brief else _CASES)),
+    ]
 
 
 def _asking(at: str, size: Size, way: Way) -> Iterator[Sample]:
