@@ -124,6 +124,8 @@ class Reading:
         value = self.text.values
         found: KeyPath = ()
         for part in path:
+            if isinstance(part, int) and isinstance(value, Mapping):
+                continue  # a list of one that was written without its list
             keys = [key for key in value if isinstance(key, str)] if isinstance(value, Mapping) else []
             same = next((key for key in keys if snake(key) == part), part)
             key = part if part in keys else same

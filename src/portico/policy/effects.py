@@ -65,7 +65,12 @@ class Scene:
 
     def fill(self, template: Template) -> str:
         """The text with its expressions' values. Raises UnfilledError."""
-        return "".join(part if isinstance(part, str) else _text(self.value(part.text)) for part in template.parts)
+        try:
+            return "".join(part if isinstance(part, str) else _text(self.value(part.text)) for part in template.parts)
+        except UnfilledError:
+            if template.hidden:  # its expressions are as secret as it is
+                raise UnfilledError("an expression of a secret failed") from None
+            raise
 
     def filled(self, template: Template) -> Any:
         """The same, but of `${…}` alone the value as it is. Raises UnfilledError."""
@@ -79,6 +84,10 @@ class Scene:
         found = evaluate(expression, self.values)
         if isinstance(found, Failed):
             raise UnfilledError(f"{text[:60]}: {found.reason}")
+        try:
+            to_json(found)
+        except ValueError as error:
+            raise UnfilledError(f"{text[:60]}: {error}") from None
         return found
 
     def result(self, action: str, fields: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from portico.model.errors import OPTION_INVALID, PorticoError
 from portico.policy.results import result_roots
-from portico.policy.variables import TIME, variables
+from portico.policy.variables import ANY, NUMBER, OBJECT, TEXT, TIME, TRUTH, variables
 
 _PORTS: Final = {"http": 80, "https": 443}
 _LONGEST_URL: Final = 65_536
@@ -145,13 +145,27 @@ def _flat(facts: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def _typed(name: str, value: Any) -> Any:
-    """JSON has no times."""
-    if name not in variables() or variables()[name].type != TIME:
-        return value
-    try:
-        return datetime.fromisoformat(str(value))
-    except ValueError:
-        raise PorticoError(OPTION_INVALID, f"{name} is a time such as 2026-01-02T03:04:05Z") from None
+    """The value as the variable's type has it. JSON has no times."""
+    kind = variables()[name].type if name in variables() else OBJECT if name in result_roots() else TEXT
+    if kind == TIME and isinstance(value, str):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            raise PorticoError(OPTION_INVALID, f"{name} is a time such as 2026-01-02T03:04:05Z") from None
+    if not _fits(value, kind):
+        raise PorticoError(OPTION_INVALID, f"{name} is {kind}")
+    return value
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if kind.startswith("map<"):
+        inner = kind.removeprefix("map<").removesuffix(">").partition(", ")[2]
+        return isinstance(value, Mapping) and all(_fits(item, inner) for item in value.values())
+    if kind.startswith("list<"):
+        return isinstance(value, list) and all(_fits(item, kind.removeprefix("list<")[:-1]) for item in value)
+    if kind in (NUMBER, TRUTH):
+        return isinstance(value, bool) is (kind == TRUTH) and isinstance(value, int)
+    return kind == ANY or isinstance(value, str)
 
 
 def _given(facts: Mapping[str, Any], roots: tuple[str, ...]) -> dict[str, Any]:

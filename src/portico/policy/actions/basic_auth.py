@@ -1,11 +1,11 @@
 """`basic-auth` (https://ngrok.com/docs/traffic-policy/actions/basic-auth/, RFC 7617)."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from portico.policy.actions.action import ActionConfig, Compared, Likeness
-from portico.policy.actions.fields import Secret, Switch, Text
+from portico.policy.actions.fields import Secret, Switch, Text, text
 from portico.policy.effects import Effect, End, Ending, Scene
 from portico.policy.functions.encodings import text_of_base64
 from portico.policy.phases import Phase
@@ -29,6 +29,13 @@ def _credential(template: Template) -> Template:
     return template
 
 
+def _joined(credential: Any) -> Any:
+    """`username` and `password` apart, as one page of ngrok's has them."""
+    if isinstance(credential, dict) and credential.keys() == {"username", "password"}:
+        return f"{text(credential['username'])}:{text(credential['password'])}"
+    return credential
+
+
 def _ascii(value: str) -> str:
     if not value.isascii() or not value.isprintable():
         raise ValueError("must be printable ASCII")
@@ -44,7 +51,7 @@ class BasicAuth(ActionConfig):
     STOPS = True
     COMPARED = Compared(Likeness.DIFFERENT, "The realm is `portico` if nothing is said, not `ngrok`.")
 
-    credentials: tuple[Annotated[Secret, AfterValidator(_credential)], ...] = Field(
+    credentials: tuple[Annotated[Secret, BeforeValidator(_joined), AfterValidator(_credential)], ...] = Field(
         min_length=1, max_length=10, description="`user:password`, 1 to 10; passwords have 8 to 128 characters."
     )
     realm: Annotated[Text, AfterValidator(_ascii), Field(max_length=128)] = Field(

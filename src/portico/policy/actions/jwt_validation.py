@@ -1,8 +1,8 @@
 """`jwt-validation` (https://ngrok.com/docs/traffic-policy/actions/jwt-validation/, RFC 7519)."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from portico.policy.actions.action import ActionConfig, Compared, Fields, Likeness
 from portico.policy.actions.fields import Interpolated
@@ -73,11 +73,18 @@ class Key(Fields):
     sources: Sources = Field(description="Where keys come from.")
 
 
+def _listed(keys: Any) -> Any:
+    """ngrok's reference has a list here, its examples the one group without a list."""
+    return [keys] if isinstance(keys, dict) else keys
+
+
 class Signatures(Fields):
     """How tokens must be signed."""
 
     allowed_algorithms: tuple[Algorithm, ...] = Field(min_length=1, description="Algorithms; `none` is none.")
-    keys: tuple[Key, ...] = Field(min_length=1, description="Keys, one group at least.")
+    keys: Annotated[tuple[Key, ...], BeforeValidator(_listed)] = Field(
+        min_length=1, description="Keys, one group at least."
+    )
 
 
 class JwtValidation(ActionConfig):
