@@ -103,13 +103,14 @@ def explain(file: str, form: str, **parameters: Any) -> int:
 
 def _checked(file: str) -> "tuple[str, Policy, list[Problem]]":
     text = sys.stdin.read() if file == "-" else _read(Path(file).expanduser())
+    from portico.policy.check import check_policy
+
     try:
-        from portico.policy.check import check_policy
+        return "standard input" if file == "-" else file, *check_policy(text)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "cel_expr_python":
             raise
         raise PorticoError(POLICY_EXTRA_MISSING, "expressions need the package cel-expr-python") from None
-    return "standard input" if file == "-" else file, *check_policy(text)
 
 
 def _read(path: Path) -> str:

@@ -13,8 +13,6 @@ from portico.edge.bind_request import BindRequest
 from portico.edge.checked_tls import checked_tls
 from portico.model.endpoint import EdgeTls, EndpointUrl, KeyPair, Networks, Scheme, TlsVersion
 from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
-from portico.policy.actions import TerminateTls
-from portico.policy.served import served_policy, terminate_tls
 from portico.tunnel.frames import ProtocolError
 from portico.tunnel.messages import Bind, BindOptions, StartTunnelWithLabel
 
@@ -81,7 +79,7 @@ def labelled_request(bind: StartTunnelWithLabel) -> BindRequest:
 def refuse_patched_policy(patch: Mapping[str, object]) -> None:
     """A live endpoint takes on no traffic policy either (`Update` of the Go SDK). Raises PorticoError(NOT_SERVED)."""
     for key, value in patch.items():
-        if key.lower() == "trafficpolicy" and isinstance(value, str) and any(served_policy(value).all_rules()):
+        if key.lower() == "trafficpolicy" and isinstance(value, str) and _has_rules(value):
             raise PorticoError(NOT_SERVED, "this edge does not offer traffic policies on a live endpoint")
 
 
@@ -121,7 +119,7 @@ def _host_and_port(written: str) -> tuple[str | None, int | None]:
 
 def _edge_tls(scheme: Scheme, options: BindOptions, minimum: TlsVersion) -> EdgeTls | None:
     """How TLS ends at the edge, of the Bind's own options and its policy's `terminate-tls`; None where it does not."""
-    policy = terminate_tls([served_policy(options.traffic_policy), served_policy(options.policy)])
+    policy = _policy_tls(options)
     given = options.mutual_tls_ca or options.mutual_tls_at_edge
     if scheme not in (Scheme.HTTPS, Scheme.TLS):
         if policy or given:
@@ -138,22 +136,42 @@ def _edge_tls(scheme: Scheme, options: BindOptions, minimum: TlsVersion) -> Edge
         return None
     pair = _key_pair(termination.cert, termination.key) if termination else None
     authorities = _pem(given.mutual_tls_ca, "mutual_tls_cas") if given else None
-    return _checked(pair, authorities, policy or TerminateTls(), minimum)
+    return _checked(pair, authorities, policy or EdgeTls(), minimum)
 
 
-def _checked(pair: KeyPair | None, authorities: str | None, policy: TerminateTls, minimum: TlsVersion) -> EdgeTls:
+def _has_rules(policy: str) -> bool:
+    if not policy:
+        return False
+    from portico.policy.served import served_policy
+
+    return any(served_policy(policy).all_rules())
+
+
+def _policy_tls(options: BindOptions) -> EdgeTls | None:
+    """What the policy says of TLS, if it does."""
+    written = [policy for policy in (options.traffic_policy, options.policy) if policy]
+    if not written:
+        return None
+    # Imported here: its 150 ms of CPU time are for the first endpoint with a policy, not for every start.
+    from portico.policy.served import served_policy, terminate_tls
+
+    found = terminate_tls([served_policy(policy) for policy in written])
+    return found.edge_tls() if found else None
+
+
+def _checked(pair: KeyPair | None, authorities: str | None, policy: EdgeTls, minimum: TlsVersion) -> EdgeTls:
     """Both sources in one; each thing is said in one place only."""
-    if (pair and policy.key_pair) or (authorities and policy.authorities):
+    if (pair and policy.key_pair) or (authorities and policy.client_authorities):
         raise PorticoError(
             BIND_INVALID, "the bind and its policy's terminate-tls both say what TLS is to use; keep one"
         )
-    bundle = authorities if authorities is not None else policy.authorities
+    bundle = authorities if authorities is not None else policy.client_authorities
     wanted = EdgeTls(
         pair or policy.key_pair,
         client_authorities=bundle,
         verification=policy.verification,
-        minimum=policy.min_version,
-        maximum=policy.max_version,
+        minimum=policy.minimum,
+        maximum=policy.maximum,
     )
     return checked_tls(
         wanted,

@@ -10,9 +10,6 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any, Final
 
-from cel_expr_python import cel
-from cel_expr_python.ext.ext_strings import ExtStrings
-
 from portico.policy import syntax
 from portico.policy.functions import STANDARD, functions, messages
 from portico.policy.phases import Phase
@@ -111,7 +108,7 @@ def evaluate(expression: Expression, values: Mapping[str, Any]) -> Any:
     with messages.visit(dict(values)):
         try:
             found = expression._program.eval(data=dict(values))  # noqa: SLF001  (ours)
-            value = found.plain_value() if found.type() != cel.Type.ERROR else Failed(str(found.value()))
+            value = found.plain_value() if found.type().name() != "ERROR" else Failed(str(found.value()))
         except (RuntimeError, TypeError, ValueError) as error:
             value = Failed(str(error))
     return _in_words(value) if isinstance(value, Failed) else _immutable(value)
@@ -138,6 +135,10 @@ def _immutable(value: Any) -> Any:
 
 @cache
 def _environment() -> Any:
+    # Imported here: an edge without expressions needs none of its 20 MB, and the command line may lack it.
+    from cel_expr_python import cel
+    from cel_expr_python.ext.ext_strings import ExtStrings
+
     declared: dict[str, list[Any]] = {}
     for number, function in enumerate(functions()):
         overload = cel.Overload(

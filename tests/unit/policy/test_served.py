@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from portico.model.endpoint import ClientVerification, KeyPair, TlsVersion
+from portico.model.endpoint import ClientVerification, EdgeTls, KeyPair, TlsVersion
 from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
 from portico.policy.actions import TerminateTls
 from portico.policy.document import read_policy
@@ -28,15 +28,18 @@ def test_every_field() -> None:
         mutual_tls_certificate_authorities=["ONE", "TWO"],
         mutual_tls_verification_strategy="require-any",
     )
-    assert (found.key_pair, found.authorities) == (KeyPair("CERT", "KEY"), "ONE\nTWO")
-    assert found.verification is ClientVerification.REQUIRE_ANY
-    assert (found.min_version, found.max_version) == (TlsVersion.TLS_1_2, TlsVersion.TLS_1_2)
+    assert found.edge_tls() == EdgeTls(
+        KeyPair("CERT", "KEY"),
+        client_authorities="ONE\nTWO",
+        verification=ClientVerification.REQUIRE_ANY,
+        maximum=TlsVersion.TLS_1_2,
+    )
 
 
 def test_an_empty_configuration_is_the_defaults() -> None:
     assert read("on_tls_request") == TerminateTls()
     assert terminate_tls([]) is None
-    assert TerminateTls().verification is ClientVerification.REQUIRE
+    assert TerminateTls().edge_tls() == EdgeTls()
 
 
 def test_neither_keys_nor_authorities_are_shown() -> None:
@@ -49,7 +52,7 @@ def test_neither_keys_nor_authorities_are_shown() -> None:
 @pytest.mark.parametrize("strategy", ["require-and-verify", "verify-if-given", "require-any", "request"])
 def test_strategies(strategy: str) -> None:
     settings = read(mutual_tls_certificate_authorities=["CA"], mutual_tls_verification_strategy=strategy)
-    assert settings.verification == strategy
+    assert settings.edge_tls().verification == strategy
 
 
 @pytest.mark.parametrize(

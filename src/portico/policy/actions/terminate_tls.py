@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from portico.model.endpoint import ClientVerification, KeyPair, TlsVersion
+from portico.model.endpoint import ClientVerification, EdgeTls, KeyPair, TlsVersion
 from portico.policy.actions.action import ActionConfig, Compared, Likeness
 from portico.policy.actions.fields import Interpolated, Secret
 from portico.policy.effects import Effect, Scene
@@ -65,22 +65,18 @@ class TerminateTls(ActionConfig):
             raise ValueError("mutual_tls_verification_strategy needs mutual_tls_certificate_authorities")
         return self
 
-    @property
-    def key_pair(self) -> KeyPair | None:
-        """The certificate and its key, if the policy brings them."""
+    def edge_tls(self) -> EdgeTls:
+        """The same in the model's words."""
         certificate, key = self.server_certificate, self.server_private_key
-        return KeyPair(certificate.text, key.text) if certificate and key and certificate.text and key.text else None
-
-    @property
-    def authorities(self) -> str | None:
-        """PEM of the authorities that may sign visitors' certificates, and of their CRLs."""
+        pair = KeyPair(certificate.text, key.text) if certificate and key and certificate.text and key.text else None
         given = self.mutual_tls_certificate_authorities
-        return None if given is None else "\n".join(one.text for one in given)
-
-    @property
-    def verification(self) -> ClientVerification:
-        """What is asked of visitors' certificates."""
-        return self.mutual_tls_verification_strategy or ClientVerification.REQUIRE
+        return EdgeTls(
+            pair,
+            client_authorities=None if given is None else "\n".join(one.text for one in given),
+            verification=self.mutual_tls_verification_strategy or ClientVerification.REQUIRE,
+            minimum=self.min_version,
+            maximum=self.max_version,
+        )
 
     def written(self) -> tuple[Template, ...]:
         """Everything in it that is PEM."""
