@@ -23,7 +23,8 @@ def local_replies(domain: str, *, shared: bool) -> Body:
         (_any(_status(MISDIRECTED_STATUS), _flags("NR")), errors.MISDIRECTED),
         (_status(403), errors.POLICY_DENIED),
         (_flags("UO"), errors.STREAM_LIMIT),
-        (_flags("UH", "UF", "LH"), errors.TUNNEL_UNAVAILABLE),
+        # 507 is Envoy's where a body was too large to be kept for the next attempt to connect.
+        (_any(_flags("UH", "UF", "LH"), _status(507)), errors.TUNNEL_UNAVAILABLE),
         # Silence is 408 where the request itself stopped, and 504 where the response never began.
         (_any(_flags("UT", "UMSDR"), _all(_flags("SI"), _status(504))), errors.UPSTREAM_TIMEOUT),
         (_flags("UPE", "UC", "UR", "LR", "URX"), errors.BAD_GATEWAY_RESPONSE),
