@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from kit.envoy import free_port
 from kit.translated import MARK, TranslatedEdge, endpoint, http_upstream, translated_edge
 from portico.model import errors, pages
-from portico.model.endpoint import UnixSocket
+from portico.model.endpoint import Address, HostPort, UnixSocket
 from portico.model.errors import ErrorCode
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -60,8 +61,15 @@ async def edge() -> AsyncIterator[TranslatedEdge]:
         endpoints = [
             endpoint(f"https://{name}.edge.test", await running.serve(handler, name)) for name, handler in serve.items()
         ]
-        dead = UnixSocket(str(running.directory / "nobody.sock"))
-        await running.publish(*endpoints, endpoint("https://dead.edge.test", dead), endpoint("https://off.edge.test"))
+        direct = http_upstream("direct", FORGED | marked(errors.STREAM_LIMIT))
+        running.sockets.append(await asyncio.start_server(direct, "127.0.0.1", 0))
+        addresses: dict[str, Address] = {
+            "dead": UnixSocket(str(running.directory / "nobody.sock")),
+            "direct": HostPort("127.0.0.1", running.sockets[-1].sockets[0].getsockname()[1]),
+            "direct-dead": HostPort("127.0.0.1", free_port()),
+        }
+        endpoints += [endpoint(f"https://{name}.edge.test", address) for name, address in addresses.items()]
+        await running.publish(*endpoints, endpoint("https://off.edge.test"))
         yield running
 
 
@@ -70,6 +78,7 @@ async def edge() -> AsyncIterator[TranslatedEdge]:
     [
         ("off", errors.ENDPOINT_OFFLINE),
         ("dead", errors.TUNNEL_UNAVAILABLE),
+        ("direct-dead", errors.TUNNEL_UNAVAILABLE),
         ("hangup", errors.BAD_GATEWAY_RESPONSE),
         ("babble", errors.BAD_GATEWAY_RESPONSE),
         ("stall", errors.UPSTREAM_TIMEOUT),
@@ -97,8 +106,10 @@ async def test_json_is_json(edge: TranslatedEdge) -> None:
     assert json.loads(answer.body)["error_code"] == "ERR_NGROK_3200"
 
 
-async def test_upstream_cannot_forge_an_error(edge: TranslatedEdge) -> None:
-    answer = await edge.get("forger.edge.test")
+@pytest.mark.parametrize("name", ["forger", "direct"])
+async def test_upstream_cannot_forge_an_error(edge: TranslatedEdge, name: str) -> None:
+    """Not even with the mark, where no relay answers."""
+    answer = await edge.get(f"{name}.edge.test")
     assert answer.status == 200
     assert "portico-error-code" not in answer.headers
     assert "ngrok-error-code" not in answer.headers

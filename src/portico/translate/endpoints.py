@@ -42,7 +42,7 @@ def _https(endpoint: Endpoint, frame: EdgeFrame) -> list[Resource]:
     return [
         *resources,
         endpoint_scope(frame, endpoint, chain.name, cluster),
-        misdirected_scope(frame, names.PUBLIC, endpoint.url.host),
+        misdirected_scope(names.PUBLIC, endpoint.url.host),
         chain,
     ]
 

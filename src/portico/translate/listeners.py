@@ -27,7 +27,7 @@ def frame_resources(frame: EdgeFrame) -> list[Resource]:
         agents_cluster(frame),
         api_cluster(frame),
         *(challenge_clusters(frame.challenges) if frame.challenges else []),
-        forwarding_scope(frame, names.PUBLIC, frame.api_host, names.API_CLUSTER),
+        forwarding_scope(frame, names.PUBLIC, frame.api_host, names.API_CLUSTER, relayed=False),
         *http_chains(frame),
     ]
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from portico.model import pages
 from portico.model.edge import EdgeFrame
-from portico.model.endpoint import Endpoint, Networks
+from portico.model.endpoint import Endpoint, Networks, UnixSocket
 from portico.translate import lookup, names, networks
 from portico.translate.replies import MISDIRECTED_STATUS, OFFLINE_STATUS
 from portico.translate.resource import SCOPE, Resource
@@ -47,8 +47,13 @@ def forwarding_scope(
     cluster: str,
     host_header: str | None = None,
     allowed: Networks | None = None,
+    *,
+    relayed: bool = True,
 ) -> Resource:
-    """Requests of `scope_class` for `host` go to `cluster`, those from `allowed` networks."""
+    """Requests of `scope_class` for `host` go to `cluster`, those from `allowed` networks.
+
+    `relayed` says whether a relay may answer, with a page of its own: nobody else marks any, and to look costs 1 % of a request.
+    """
     action: Body = {
         "cluster": cluster,
         "timeout": "0s",  # a response may take as long as it takes; silence is ended by the stream's idle timeout
@@ -56,64 +61,66 @@ def forwarding_scope(
     }
     if host_header is not None:
         action["host_rewrite_literal"] = host_header
-    return _scope(frame, scope_class, host, {"route": action, **_error_headers(frame)}, allowed)
+    answer = {"route": action, "response_headers_to_remove": [pages.CODE_HEADER, pages.NGROK_CODE_HEADER]}
+    return _scope(scope_class, host, answer, allowed, relay=frame if relayed else None)
 
 
-def offline_scope(frame: EdgeFrame, scope_class: str, host: str) -> Resource:
+def offline_scope(scope_class: str, host: str) -> Resource:
     """The host is known but nothing serves it now."""
-    return _scope(frame, scope_class, host, {"direct_response": {"status": OFFLINE_STATUS}})
+    return _scope(scope_class, host, {"direct_response": {"status": OFFLINE_STATUS}})
 
 
-def misdirected_scope(frame: EdgeFrame, scope_class: str, host: str) -> Resource:
+def misdirected_scope(scope_class: str, host: str) -> Resource:
     """The host demands more than requests of `scope_class` have shown; a browser tries again on a new connection."""
-    return _scope(frame, scope_class, host, {"direct_response": {"status": MISDIRECTED_STATUS}})
+    return _scope(scope_class, host, {"direct_response": {"status": MISDIRECTED_STATUS}})
 
 
 def endpoint_scope(frame: EdgeFrame, endpoint: Endpoint, scope_class: str, cluster: str) -> Resource:
     """The scope that answers for an endpoint, online or not."""
     host = endpoint.url.host
     if not endpoint.addresses:
-        return offline_scope(frame, scope_class, host)
-    return forwarding_scope(frame, scope_class, host, cluster, endpoint.host_header, endpoint.networks)
+        return offline_scope(scope_class, host)
+    relayed = any(isinstance(address, UnixSocket) for address in endpoint.addresses)
+    return forwarding_scope(frame, scope_class, host, cluster, endpoint.host_header, endpoint.networks, relayed=relayed)
 
 
-def _scope(frame: EdgeFrame, scope_class: str, host: str, answer: Body, allowed: Networks | None = None) -> Resource:
+def _scope(
+    scope_class: str, host: str, answer: Body, allowed: Networks | None = None, relay: EdgeFrame | None = None
+) -> Resource:
     name = names.scope_name(scope_class, host)
+    route = {"name": name, "match": {"prefix": "/"}, **answer}
+    virtual_host: Body = {
+        "name": "v",
+        "domains": ["*"],
+        "routes": [route],
+        "typed_per_filter_config": {**lookup.switched_off(), **networks.for_scope(allowed)},
+    }
     routes: Body = {
         "name": name,
         "validate_clusters": False,  # order is the publisher's; a late cluster must not reject the scope
         "request_headers_to_remove": list(_REMOVED_FROM_REQUESTS),
-        # Last: the route and the virtual host have read the marks.
-        "response_headers_to_remove": [frame.mark_header, pages.ngrok_mark(frame.mark_header)],
-        "virtual_hosts": [
-            {
-                "name": "v",
-                "domains": ["*"],
-                "routes": [{"name": name, "match": {"prefix": "/"}, **answer}],
-                "typed_per_filter_config": {**lookup.switched_off(), **networks.for_scope(allowed)},
-                **_code_prefix(frame),
-            }
-        ],
+        "virtual_hosts": [virtual_host],
     }
+    if relay is not None:
+        _read_marks(relay, route, virtual_host, routes)
     key = {"fragments": [{"string_key": scope_class}, {"string_key": host}]}
     return Resource(SCOPE, name, {"name": name, "key": key, "route_configuration": routes})
 
 
-def _error_headers(frame: EdgeFrame) -> Body:
-    """First, on the route: an upstream's codes are dropped, the relay's marks copied; an empty value adds nothing."""
-    marks = ((pages.CODE_HEADER, frame.mark_header), (pages.NGROK_CODE_HEADER, pages.ngrok_mark(frame.mark_header)))
-    return {
-        "response_headers_to_remove": [pages.CODE_HEADER, pages.NGROK_CODE_HEADER],
-        "response_headers_to_add": [
-            _header(code, f"%RESP({mark})%", "OVERWRITE_IF_EXISTS_OR_ADD") for code, mark in marks
-        ],
-    }
-
-
-def _code_prefix(frame: EdgeFrame) -> Body:
-    """Then, on the virtual host: what was copied becomes a code. One level cannot see what it adds itself."""
-    value = f"PORTICO_%RESP({frame.mark_header})%"
-    return {"response_headers_to_add": [_header(pages.CODE_HEADER, value, "OVERWRITE_IF_EXISTS")]}
+def _read_marks(frame: EdgeFrame, route: Body, virtual_host: Body, routes: Body) -> None:
+    """Make codes of a relay's marks, a step a level: one level cannot see what it adds itself."""
+    mark, ngrok_mark = frame.mark_header, pages.ngrok_mark(frame.mark_header)
+    # First, on the route, which has dropped an upstream's codes: the marks are copied; an empty value adds nothing.
+    route["response_headers_to_add"] = [
+        _header(pages.CODE_HEADER, f"%RESP({mark})%", "OVERWRITE_IF_EXISTS_OR_ADD"),
+        _header(pages.NGROK_CODE_HEADER, f"%RESP({ngrok_mark})%", "OVERWRITE_IF_EXISTS_OR_ADD"),
+    ]
+    # Then, on the virtual host: what was copied becomes a code.
+    virtual_host["response_headers_to_add"] = [
+        _header(pages.CODE_HEADER, f"PORTICO_%RESP({mark})%", "OVERWRITE_IF_EXISTS")
+    ]
+    # Last: both have read the marks.
+    routes["response_headers_to_remove"] = [mark, ngrok_mark]
 
 
 def _header(key: str, value: str, action: str) -> Body:
