@@ -68,7 +68,7 @@ class Explanation:
     ending: Ending | None
     """None: the upstream answers."""
     status: int
-    """Of the response, the upstream's or the policy's."""
+    """Of the response, the upstream's or the policy's; 0 where there is none."""
     upstream_url: str
     """What the upstream is asked for, if it is."""
 
@@ -81,16 +81,19 @@ class Explanation:
 
     def __str__(self) -> str:
         if self.ending is None:
-            return f"passes to the upstream ({self.upstream_url}); the visitor gets its {self.status}"
+            answer = f"; the visitor gets its {self.status}" if self.status else ""
+            return f"passes to the upstream ({self.upstream_url}){answer}"
         return f"the visitor gets {self.ending}" if self.ending.kind is End.RESPONSE else str(self.ending)
 
 
 def explain(policy: Policy, visit: Visit) -> Explanation:
     """Run a checked policy over a visit. Raises PorticoError(OPTION_INVALID) for a visit that cannot be."""
     scene = Scene(connection_values(visit))
-    request = request_values(visit)
+    request = request_values(visit) if visit.http else {}
     rules: list[Ran] = []
     ending = _phase(policy, Phase.TCP_CONNECT, scene, rules)
+    if not visit.http:
+        return Explanation(tuple(rules), ending, 0, visit.url)
     connected = ending is None
     if connected:
         scene.values.update(request)

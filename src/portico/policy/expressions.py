@@ -51,7 +51,8 @@ class Expression:
     """Those it reads, by whole name (`req.url.path`, `vars`, `actions.ngrok.oauth`)."""
     functions: frozenset[str]
     """Those it calls beside operators: `inCidrRange`, `startsWith`, `secrets.get`."""
-    _program: Any = field(repr=False, compare=False)
+    program: Any = field(repr=False, compare=False)
+    """The library's own form, to be evaluated."""
 
     @property
     def secret(self) -> bool:
@@ -99,7 +100,7 @@ def _compiled(text: str) -> Expression | tuple[Fault, ...]:
         checked=checked,
         variables=frozenset(name for name in names if name in variables() or name in result_roots()),
         functions=frozenset(name for name in calls if name[0].isalpha()),
-        _program=program,
+        program=program,
     )
 
 
@@ -107,7 +108,7 @@ def evaluate(expression: Expression, values: Mapping[str, Any]) -> Any:
     """Its plain value where variables have these values (by whole name), or Failed. Never raises."""
     with messages.visit(dict(values)):
         try:
-            found = expression._program.eval(data=dict(values))  # noqa: SLF001  (ours)
+            found = expression.program.eval(data=dict(values))
             value = found.plain_value() if found.type().name() != "ERROR" else Failed(str(found.value()))
         except (RuntimeError, TypeError, ValueError) as error:
             value = Failed(str(error))

@@ -11,7 +11,8 @@ from portico.model.errors import OPTION_INVALID, PorticoError
 from portico.policy.results import result_roots
 from portico.policy.variables import ANY, NUMBER, OBJECT, TEXT, TIME, TRUTH, variables
 
-_PORTS: Final = {"http": 80, "https": 443}
+_PORTS: Final = {"http": 80, "https": 443, "tls": 443}
+_SCHEMES: Final = (*_PORTS, "tcp")
 _LONGEST_URL: Final = 65_536
 
 
@@ -29,6 +30,11 @@ class Visit:
     response_headers: Sequence[tuple[str, str]] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+
+    @property
+    def http(self) -> bool:
+        """Whether it goes beyond `on_tcp_connect`."""
+        return self.url.lower().startswith(("http:", "https:"))
 
 
 def url_values(url: str) -> dict[str, Any]:
@@ -76,7 +82,7 @@ def connection_values(visit: Visit) -> dict[str, Any]:
         "time.now": visit.now.isoformat().replace("+00:00", "Z"),
         "vars": {},
     }
-    if parts.scheme == "https":
+    if parts.scheme in ("https", "tls"):
         values |= {"conn.tls.sni": host, "conn.tls.version": "1.3"}
     return {**values, **_given(visit.facts, ("conn", "endpoint", "time", "vars", "actions"))}
 
@@ -175,11 +181,12 @@ def _given(facts: Mapping[str, Any], roots: tuple[str, ...]) -> dict[str, Any]:
 def _checked(visit: Visit) -> urllib.parse.SplitResult:
     try:
         parts = urllib.parse.urlsplit(visit.url)
-        usable = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
+        port = parts.port if parts.port is not None else _PORTS.get(parts.scheme)
+        usable = parts.scheme in _SCHEMES and bool(parts.hostname) and bool(port)
     except ValueError:
         usable = False
     if not usable or len(visit.url) > _LONGEST_URL:
-        raise PorticoError(OPTION_INVALID, "the request needs a URL such as https://host/path")
+        raise PorticoError(OPTION_INVALID, "the request needs a URL such as https://host/path or tcp://host:port")
     try:
         ipaddress.ip_address(visit.client_ip)
     except ValueError:

@@ -35,7 +35,9 @@ _CHARACTERS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Spot:
+class Spot:
+    """Where one value begins, and YAML's node of it."""
+
     mark: Mark
     node: yaml.Node | None = None
 
@@ -46,26 +48,26 @@ class PolicyText:
 
     values: object = None
     problems: list[Problem] = field(default_factory=list)
-    _text: str = ""
-    _spots: dict[KeyPath, _Spot] = field(default_factory=dict)
+    source: str = field(default="", repr=False)
+    spots: dict[KeyPath, Spot] = field(default_factory=dict, repr=False)
 
     def mark(self, path: KeyPath) -> Mark:
         """Where the key or list entry at `path` begins, or the nearest above it."""
-        while path and path not in self._spots:
+        while path and path not in self.spots:
             path = path[:-1]
-        spot = self._spots.get(path)
+        spot = self.spots.get(path)
         return spot.mark if spot else Mark()
 
     def mark_in(self, path: KeyPath, offset: int) -> Mark:
         """Where character `offset` of the text at `path` stands; its beginning where folding hides that."""
-        spot = self._spots.get(path)
+        spot = self.spots.get(path)
         node = spot.node if spot else None
         if not isinstance(node, yaml.ScalarNode):
             return self.mark(path)
         start = Mark(node.start_mark.line + 1, node.start_mark.column + 1)
         if node.style == "|":
             return self._in_block(node, offset) or start
-        raw = self._text[node.start_mark.index : node.end_mark.index]
+        raw = self.source[node.start_mark.index : node.end_mark.index]
         if "\n" in raw:
             return start
         if node.style in _CHARACTERS:
@@ -77,7 +79,7 @@ class PolicyText:
     def _in_block(self, node: yaml.ScalarNode, offset: int) -> Mark | None:
         before = str(node.value)[:offset]
         number, column = before.count("\n"), offset - (before.rfind("\n") + 1)
-        lines = self._text.split("\n")
+        lines = self.source.split("\n")
         at = node.start_mark.line + 1 + number
         wanted = str(node.value).split("\n")[number]
         if at >= len(lines) or not lines[at].rstrip("\r").endswith(wanted):
@@ -89,7 +91,7 @@ def read_text(policy: str | Mapping[str, object]) -> PolicyText:
     """Read the text, or take the object that older SDKs send instead of one. Never raises."""
     if not isinstance(policy, str):
         return PolicyText(policy)
-    found = PolicyText(_text=_without_tabs(policy))
+    found = PolicyText(source=_without_tabs(policy))
     try:
         _read(found)
     except yaml.MarkedYAMLError as error:
@@ -99,7 +101,7 @@ def read_text(policy: str | Mapping[str, object]) -> PolicyText:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         # ReaderError (a character that YAML forbids) has no mark, only an index.
         index = getattr(error, "position", 0)
-        line = found._text.count("\n", 0, index) + 1  # noqa: SLF001  (made here)
+        line = found.source.count("\n", 0, index) + 1
         reason = getattr(error, "reason", "not understood")
         _wrong(found, Mark(line, 1), f"this is neither JSON nor YAML: {reason}")
     return found
@@ -117,7 +119,7 @@ def _without_tabs(text: str) -> str:
 
 
 def _read(found: PolicyText) -> None:
-    text = found._text  # noqa: SLF001  (made here)
+    text = found.source
     if len(text) > MAX_TEXT:
         _wrong(found, Mark(1, 1), f"the traffic policy is longer than {MAX_TEXT} characters")
         return
@@ -137,7 +139,7 @@ def _read(found: PolicyText) -> None:
 
 def _value(found: PolicyText, node: yaml.Node, path: KeyPath) -> object:
     mark = Mark(node.start_mark.line + 1, node.start_mark.column + 1)
-    found._spots[path] = _Spot(mark, node)  # noqa: SLF001  (made here)
+    found.spots[path] = Spot(mark, node)
     if isinstance(node, yaml.MappingNode):
         return dict(_entries(found, node, path))
     if isinstance(node, yaml.SequenceNode):
@@ -158,7 +160,7 @@ def _entries(found: PolicyText, node: yaml.MappingNode, path: KeyPath) -> Iterat
         seen.add(key)
         inner = (*path, key)
         yield key, _value(found, value_node, inner)
-        found._spots[inner] = _Spot(mark, value_node)  # noqa: SLF001  (made here)
+        found.spots[inner] = Spot(mark, value_node)
 
 
 def _scalar(node: yaml.Node) -> object:

@@ -65,6 +65,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
         (["--request", "nope"], 2, "https://host/path"),
         (["--request", "GET /path"], 2, "https://host/path"),
         (["--request", "https://a.example:0/"], 2, "https://host/path"),
+        (["--request", "tcp://a.example"], 2, "tcp://host:port"),
         (["--request", "https://[/"], 2, "https://host/path"),
         (["--request", "G=T https://a.example/"], 2, "a method and a URL"),
         (["--request", "GET https://a.example/", "--method", "POST"], 2, "different methods"),

@@ -113,6 +113,18 @@ def test_a_rewritten_url_is_what_later_rules_and_the_upstream_see() -> None:
     assert found.rules[1].fires
 
 
+@pytest.mark.parametrize("url", ["tcp://app.example.com:22", "tls://app.example.com"])
+def test_what_is_no_http_is_explained_as_far_as_it_goes(url: str) -> None:
+    policy, _ = check_policy(
+        {
+            "on_tcp_connect": [{"expressions": ["conn.client_ip == '203.0.113.1'"], "actions": [action("deny")]}],
+            "on_http_request": [{"actions": [action("deny")]}],
+        }
+    )
+    assert str(explain(policy, Visit(url))) == f"passes to the upstream ({url})"
+    assert str(explain(policy, Visit(url, client_ip="203.0.113.1"))) == "the connection is closed"
+
+
 def test_cookies_and_headers_of_a_request() -> None:
     rule = {
         "expressions": [
