@@ -27,7 +27,7 @@ class Size:
     """Who wait."""
 
 
-FULL: Final = Size(rounds=3, seconds=2, visitors=1_000)
+FULL: Final = Size(rounds=3, seconds=3, visitors=1_000)
 QUICK: Final = Size(rounds=1, seconds=1, visitors=200)
 
 

@@ -34,7 +34,8 @@ REQUESTS = Work(
 REQUESTS_CPU = Work(
     "requests-cpu",
     "Processor time of requests",
-    "The same loads. All processes of a gateway together; it does not depend on how fast the load is.",
+    "The same loads, with the handshakes that their connections begin with. All processes of a gateway together; it does "
+    "not depend on how fast the load is.",
     "CPU s for 10,000 requests",
     "lower",
     "gateway-requests-cpu.png",
@@ -114,11 +115,17 @@ def _spent(meter: CpuMeter) -> float:
     return sum(meter.seconds.values())
 
 
+def _per_10k(meter: CpuMeter, seen: load.Load) -> float:
+    if not seen.requests:
+        raise RuntimeError("no request was answered in time")
+    return _spent(meter) * 10_000 / seen.requests
+
+
 def _http1(path: str, connections: int) -> Callable[[Running, float], Sequence[float]]:
     def take(gateway: Running, seconds: float) -> Sequence[float]:
         with CpuMeter(gateway.processes) as meter:
             seen = load.requests(f"{gateway.url()}{path}", connections, seconds)
-        return seen.rate, _spent(meter) * 10_000 / seen.requests
+        return seen.rate, _per_10k(meter, seen)
 
     return take
 
@@ -164,7 +171,7 @@ def _handshakes(version: str, *, resume: bool = False) -> Callable[[Running, flo
 def _connections(gateway: Running, seconds: float) -> Sequence[float]:
     with CpuMeter(gateway.processes) as meter:
         seen = load.requests(f"{gateway.url()}/", 16, seconds, close=True)
-    return (_spent(meter) * 10_000 / seen.requests,)
+    return (_per_10k(meter, seen),)
 
 
 def latency(gateway: Running, seconds: float) -> list[Sample]:
