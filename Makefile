@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-sdks test-bulk test-soak check bench bench-peers format lock docs clean help
+.PHONY: demo test test-compiled test-sdks test-bulk test-soak check bench bench-peers format lock docs clean help
 
 help:            ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,13 @@ $(VENV)/.dev: $(BIN)/portico requirements/dev.lock
 	$(BIN)/pip install -q -r requirements/dev.lock
 	@touch $@
 
+# What people get who install the package: the tunnel's core compiled (see hatch_build.py).
+COMPILED := .cache/compiled
+$(COMPILED)/.done: $(VENV)/.dev hatch_build.py pyproject.toml $(shell find src -name '*.py')
+	rm -rf $(COMPILED)
+	$(BIN)/pip install -q --no-deps --target $(COMPILED) .
+	@touch $@
+
 demo: $(BIN)/portico   ## An edge, an agent and a sample service on this machine; prints the public URL
 	@$(BIN)/python examples/demo.py
 
@@ -27,6 +34,12 @@ test: $(VENV)/.dev     ## All tests but the slow SDK builds; installs the progra
 	$(BIN)/coverage erase
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report= tests --ignore tests/sdks
 	$(BIN)/coverage report --skip-covered --skip-empty | tail -n 60
+
+test-compiled: $(COMPILED)/.done ## What passes bytes, on the compiled core
+	@./tests/kit/install-parts
+	PYTHONPATH=$(COMPILED) PORTICO_TEST_COMPILED=1 $(BIN)/pytest -n 2 --dist loadfile tests/unit/tunnel tests/unit/relay \
+		tests/unit/agent tests/features/test_relay_*.py tests/features/test_http_through.py tests/features/test_pitfalls.py \
+		tests/features/test_ngrok_python.py tests/features/test_sdk_*.py tests/features/test_ssh_*.py
 
 test-sdks: $(VENV)/.dev ## The official ngrok SDKs (Python, JavaScript, Go, Rust) against a real edge
 	@./tests/kit/install-parts
@@ -58,14 +71,14 @@ docs: $(VENV)/.dev     ## Write docs/reference from the code, docs/acceptance.md
 	$(BIN)/python -m portico.cli.reference
 	$(BIN)/python -m tests.kit.rows
 
-bench: $(VENV)/.dev    ## Our own figures: requests, connections, bulk, memory, recovery
+bench: $(COMPILED)/.done ## Our own figures: requests, connections, bulk, memory, recovery
 	@./tests/kit/install-parts
-	$(BIN)/python -m benchmarks
+	PYTHONPATH=$(COMPILED) $(BIN)/python -m benchmarks
 
-bench-peers: $(VENV)/.dev ## Peers beside us, built from their registries: tunnels, then gateways
+bench-peers: $(COMPILED)/.done ## Peers beside us, built from their registries: tunnels, then gateways
 	@./tests/kit/install-parts
-	$(BIN)/python -m benchmarks.peers
-	$(BIN)/python -m benchmarks.gateways
+	PYTHONPATH=$(COMPILED) $(BIN)/python -m benchmarks.peers
+	PYTHONPATH=$(COMPILED) $(BIN)/python -m benchmarks.gateways
 
 lock: $(VENV)/.dev     ## Pin the dependencies anew
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --extra edge \

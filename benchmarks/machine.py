@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kit import nginx
 from portico.envoy.binary import envoy_binary
+from portico.tunnel import transport
 from portico.version import __version__
 
 
@@ -21,6 +22,7 @@ def facts() -> dict[str, str]:
         "kernel": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
         "uvloop": metadata.version("uvloop"),
+        "tunnel core": tunnel_core(),
         "TLS of Python": ssl.OPENSSL_VERSION,
         "Portico": __version__,
         "Envoy": _said([str(envoy_binary()), "--version"], r"/(\d+\.\d+\.\d+)"),
@@ -28,6 +30,11 @@ def facts() -> dict[str, str]:
         "service": _service(),
         "load average before": f"{os.getloadavg()[0]:.2f}",
     }
+
+
+def tunnel_core() -> str:
+    """Whether `hatch_build.py` compiled what is measured."""
+    return "interpreted" if transport.__file__.endswith(".py") else "compiled (mypyc)"
 
 
 def _service() -> str:

@@ -21,7 +21,8 @@ from benchmarks.processes import cpu_seconds
 from kit.relay_process import RelayProcess, running
 from kit.scripted_agent import ScriptedAgent
 from portico.relay import link
-from portico.tunnel.transport import Stream, StreamHandler
+from portico.tunnel.handler import StreamHandler
+from portico.tunnel.transport import Stream
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: a.test\r\nuser-agent: bench\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\ncontent-type: text/plain\r\n\r\nHello, world!"

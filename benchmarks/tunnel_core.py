@@ -17,9 +17,10 @@ from collections.abc import Awaitable, Callable
 import uvloop
 
 from portico.tunnel.events import Data
+from portico.tunnel.handler import StreamHandler
 from portico.tunnel.session import Session
 from portico.tunnel.splice import Splice
-from portico.tunnel.transport import SessionProtocol, Stream, StreamHandler
+from portico.tunnel.transport import SessionProtocol, Stream
 
 PROXY = 3
 BULK = 512 << 20

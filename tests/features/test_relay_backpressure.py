@@ -10,8 +10,9 @@ import pytest
 from kit.relay_process import RelayProcess, running
 from kit.scripted_agent import Recorder, ScriptedAgent
 from portico.relay import link
+from portico.tunnel.handler import StreamHandler
 from portico.tunnel.messages import ProxyHeader
-from portico.tunnel.transport import Stream, StreamHandler
+from portico.tunnel.transport import Stream
 
 CHUNK = bytes(0x8000)
 STALLED = 40

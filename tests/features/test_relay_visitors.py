@@ -13,9 +13,10 @@ from kit.scripted_agent import ScriptedAgent
 from portico.relay import link
 from portico.tunnel import rpc
 from portico.tunnel.frames import ErrorCode
+from portico.tunnel.handler import StreamHandler
 from portico.tunnel.messages import ProxyHeader, StreamKind, UpstreamFailed
 from portico.tunnel.proxy_protocol import ProxyInfo, ProxyReader
-from portico.tunnel.transport import Stream, StreamHandler
+from portico.tunnel.transport import Stream
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: a.test\r\naccept: application/json\r\n\r\n"
 VISITOR = ProxyInfo(("203.0.113.9", 5001), ("203.0.113.1", 443))

@@ -14,9 +14,10 @@ from portico.certificates.authority import Authority
 from portico.model.errors import AUTHTOKEN_UNKNOWN, SESSION_CLOSED, PorticoError
 from portico.tunnel import rpc
 from portico.tunnel.flow import WIDE
+from portico.tunnel.handler import StreamHandler
 from portico.tunnel.messages import ProxyHeader, StreamKind
 from portico.tunnel.session import Session
-from portico.tunnel.transport import SessionProtocol, Stream, StreamHandler
+from portico.tunnel.transport import SessionProtocol, Stream
 
 TOKEN = "tok_test"
 
@@ -74,6 +75,23 @@ class Visitor(StreamHandler):
     async def end(self) -> bytes:
         """All that comes until the upstream's direction ends."""
         return await self.until(lambda visitor: visitor.finished or visitor.over)
+
+
+class _Connection(asyncio.BufferedProtocol):
+    """A session's connection that can be frozen."""
+
+    def __init__(self, server: "AgentServer", session: SessionProtocol) -> None:
+        self._server = server
+        self._session = session
+        self.connection_made = session.connection_made  # type: ignore[method-assign]
+        self.connection_lost = session.connection_lost  # type: ignore[method-assign]
+        self.pause_writing = session.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = session.resume_writing  # type: ignore[method-assign]
+        self.get_buffer = session.get_buffer  # type: ignore[method-assign]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if not self._server.frozen:
+            self._session.buffer_updated(nbytes)
 
 
 @dataclass
@@ -144,17 +162,12 @@ class AgentServer:
         visitor.stream = self.session.open(StreamKind.PROXY, visitor, header.encode() + b"".join(first))
         return visitor
 
-    def _accept(self) -> SessionProtocol:
-        server = self
-
-        class Connection(SessionProtocol):
-            def buffer_updated(self, nbytes: int) -> None:
-                if not server.frozen:
-                    super().buffer_updated(nbytes)
-
-        session = Connection(Session(client=False, now=asyncio.get_running_loop().time()), self._on_stream, self._ended)
+    def _accept(self) -> "_Connection":
+        session = SessionProtocol(
+            Session(client=False, now=asyncio.get_running_loop().time()), self._on_stream, self._ended
+        )
         self.sessions.append(session)
-        return session
+        return _Connection(self, session)
 
     def _ended(self, _: str) -> None:
         self.changed.set()
@@ -181,9 +194,8 @@ class AgentServer:
             return {"Version": "3", "ClientId": "", "Error": refusal.protocol_text()}
         number = len(self.auths)
         extra = {"Version": "test", "Region": "here", "Cookie": f"cookie-{number}", "AgentSessionID": f"ts_{number}"}
-        if self.leg_token:
-            extra |= {"Window": WIDE.window, "LegToken": self.leg_token}
-        return {"Version": "3", "ClientId": body["ClientId"] or "client-1", "Error": "", "Extra": extra}
+        legs = {"Window": WIDE.window, "LegToken": self.leg_token} if self.leg_token else {}
+        return {"Version": "3", "ClientId": body["ClientId"] or "client-1", "Error": "", "Extra": extra | legs}
 
     async def _join(self, body: dict[str, Any]) -> rpc.Message:
         self.joined.append(body)

@@ -7,11 +7,12 @@ from typing import Any
 
 from portico.tunnel import messages, rpc
 from portico.tunnel.events import Event
+from portico.tunnel.handler import StreamHandler
 from portico.tunnel.messages import ProxyHeader, ProxyHeaderReader, StreamKind
 from portico.tunnel.proxy_protocol import ProxyInfo
 from portico.tunnel.session import Session
 from portico.tunnel.splice import Splice
-from portico.tunnel.transport import SessionProtocol, Stream, StreamHandler
+from portico.tunnel.transport import SessionProtocol, Stream
 
 ADDRESS = ProxyInfo(("192.0.2.1", 40001), ("192.0.2.2", 443))
 Serve = Callable[[Stream, ProxyHeader], StreamHandler]

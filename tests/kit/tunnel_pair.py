@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 
 from portico.tunnel.events import Event
+from portico.tunnel.handler import StreamHandler
 from portico.tunnel.session import Session
-from portico.tunnel.transport import SessionProtocol, Stream, StreamHandler
+from portico.tunnel.transport import SessionProtocol, Stream
 
 OnStream = Callable[[Stream], StreamHandler | None]
 

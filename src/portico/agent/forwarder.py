@@ -13,11 +13,12 @@ from portico.agent.metrics import ConnectionMeter
 from portico.agent.tls_end import TlsEnd, refusal
 from portico.model.errors import PorticoError
 from portico.tunnel.frames import ErrorCode, ProtocolError
+from portico.tunnel.handler import StreamHandler
 from portico.tunnel.messages import ProxyHeader, StreamKind, UpstreamFailed
 from portico.tunnel.proxy_protocol import ProxyReader
 from portico.tunnel.rpc import tell
 from portico.tunnel.splice import Splice, StreamSide
-from portico.tunnel.transport import Stream, StreamHandler
+from portico.tunnel.transport import Stream
 
 if TYPE_CHECKING:
     from portico.agent.http_observer import HttpObserver

@@ -22,9 +22,10 @@ from portico.agent.settings import SessionSettings
 from portico.model.errors import BIND_REJECTED, CONNECT_FAILED, EDGE_BUSY, SESSION_CLOSED, PorticoError
 from portico.tunnel.events import Event, HeartbeatEchoed
 from portico.tunnel.frames import ErrorCode, ProtocolError
+from portico.tunnel.handler import StreamHandler
 from portico.tunnel.messages import ProxyHeader, ProxyHeaderReader, StreamKind
 from portico.tunnel.rpc import Answering
-from portico.tunnel.transport import Stream, StreamHandler
+from portico.tunnel.transport import Stream
 
 log = logging.getLogger(__name__)
 

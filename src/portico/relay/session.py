@@ -27,10 +27,11 @@ from portico.tunnel import frames, messages, rpc
 from portico.tunnel.events import Event, HeartbeatEchoed, PeerUnresponsive
 from portico.tunnel.flow import WIDE
 from portico.tunnel.frames import ProtocolError
+from portico.tunnel.handler import StreamHandler
 from portico.tunnel.messages import StreamKind
 from portico.tunnel.proxy_protocol import ProxyInfo
 from portico.tunnel.session import Session
-from portico.tunnel.transport import SessionProtocol, Stream, StreamHandler
+from portico.tunnel.transport import SessionProtocol, Stream
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from portico.relay import http_answer, limits
 from portico.relay.figures import Figures
 from portico.relay.link import BindLease
 from portico.tunnel import frames
+from portico.tunnel.handler import StreamHandler
 from portico.tunnel.proxy_protocol import ProxyInfo, ProxyReader
-from portico.tunnel.transport import StreamHandler
 
 KEEP_BYTES: Final = 0x10000
 """What is kept to be sent again on another stream. A refusal comes within a round trip, when little has been sent."""

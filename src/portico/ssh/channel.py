@@ -7,7 +7,7 @@ import asyncssh
 
 from portico.ssh import limits
 from portico.tunnel.frames import ErrorCode
-from portico.tunnel.transport import StreamHandler
+from portico.tunnel.handler import StreamHandler
 
 Open = Callable[[Callable[[], "VisitorChannel"]], Awaitable[object]]
 """Opens a channel with the session that the factory makes; raises asyncssh.Error where the client refuses."""

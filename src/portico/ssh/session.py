@@ -28,8 +28,8 @@ from portico.relay.visitors import Carriage
 from portico.ssh import limits
 from portico.ssh.channel import VisitorChannel
 from portico.ssh.command import Command
+from portico.tunnel.handler import StreamHandler
 from portico.tunnel.proxy_protocol import ProxyInfo
-from portico.tunnel.transport import StreamHandler
 
 log = logging.getLogger(__name__)
 

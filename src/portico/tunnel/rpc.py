@@ -8,8 +8,9 @@ from typing import Final
 import msgspec
 
 from portico.tunnel.frames import ErrorCode, ProtocolError
+from portico.tunnel.handler import StreamHandler
 from portico.tunnel.json_reader import JsonReader
-from portico.tunnel.transport import SessionProtocol, Stream, StreamHandler
+from portico.tunnel.transport import SessionProtocol, Stream
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from portico.tunnel.frames import ErrorCode
-from portico.tunnel.transport import Stream, StreamHandler
+from portico.tunnel.handler import StreamHandler
+from portico.tunnel.transport import Stream
 
 SOCKET_HIGH: Final = 0x10000
 """Bytes waiting in the socket's transport above which the stream gets no more credit."""

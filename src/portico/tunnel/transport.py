@@ -21,6 +21,7 @@ from portico.tunnel.events import (
     StreamReset,
 )
 from portico.tunnel.frames import ErrorCode
+from portico.tunnel.handler import StreamHandler
 from portico.tunnel.session import Buffer, Session
 
 log = logging.getLogger(__name__)
@@ -33,25 +34,6 @@ RECORD: Final = 0x4000
 """Bytes of the largest TLS record (RFC 8446, 5.1)."""
 CLOSE_GRACE: Final = 1.0
 """Seconds that a closing connection has to take what is queued."""
-
-
-class StreamHandler:
-    """What happens on one stream; asyncio's Protocol in the small. If one raises, its stream alone is reset."""
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes came. They are credited to the peer unless reading is paused when this returns."""
-
-    def eof_received(self) -> None:
-        """The peer finished its direction; ours stays open."""
-
-    def connection_lost(self, code: int | None) -> None:
-        """The stream is over: None after FIN both ways, else a muxado ErrorCode. Called exactly once."""
-
-    def pause_writing(self) -> None:
-        """Too much is queued on the stream: write no more for now."""
-
-    def resume_writing(self) -> None:
-        """Go on."""
 
 
 class Stream:

@@ -12,8 +12,9 @@ from portico.agent.bind import BindKind, BindRequest
 from portico.agent.edge_address import EdgeAddress
 from portico.agent.session import AgentSession
 from portico.agent.settings import SessionSettings
+from portico.tunnel.handler import StreamHandler
 from portico.tunnel.messages import ProxyHeader
-from portico.tunnel.transport import Stream, StreamHandler
+from portico.tunnel.transport import Stream
 
 HTTPS = BindRequest(kind=BindKind.HTTPS, url="https://a.localhost")
 

@@ -50,6 +50,8 @@ def faults(text: str, phase: Phase = Phase.HTTP_REQUEST) -> list[tuple[int, str]
         ("req.host.matches('(')", 16, "RE2"),
         ("a" * 20_000, 0, "at most"),
         ("\ud800", 0, ""),
+        ("vars" + ".a" * 6_000, 0, "recursion depth"),
+        ("(" * 60 + "1" + ")" * 60, 0, "recursion"),
     ],
 )
 def test_a_slip_is_told_where_it_is(text: str, offset: int, words: str) -> None:
@@ -102,6 +104,7 @@ VALUES: dict[str, Any] = {
         "'192.168.1.1'.isPrivateIp() && !'8.8.8.8'.isPrivateIp() && '::ffff:10.0.0.1'.isPrivateIp()",
         "[1, [2, [3]]].flatten() == [1, 2, [3]] && [1, [2, [3]]].flatten(2) == [1, 2, 3]",
         "[1, 2, 3, 4].slice(1, 3) == [2, 3] && vars.list.sort() == [1, 1, 3] && vars.list.distinct() == [3, 1]",
+        "['b', 'b', 'c', 'a', 'c'].distinct() == ['b', 'c', 'a'] && [1, 'b', 2, 'b', 1.0].distinct() == [1, 'b', 2, 1.0]",
         "lists.range(3) == [0, 1, 2] && ['b', 'a'].sort() == ['a', 'b']",
         "'ÉCOLE'.lower() == 'école' && 'école'.upper() == 'ÉCOLE' && 'TacoCat'.lowerAscii() == 'tacocat'",
         "'hello'.charAt(4) == 'o' && 'hello mellow'.indexOf('ello', 2) == 7 && 'tacocat'.substring(0, 4) == 'taco'",
@@ -174,7 +177,8 @@ def test_the_tree_has_what_was_written_and_where() -> None:
     literal = next(node for node in expression.syntax.walk() if isinstance(node, syntax.Literal))
     assert expression.text[expression.syntax.positions[literal.id] :].startswith("'/é'")
     assert not expression.constant
-    assert compiled("[1, 2].exists(x, x == 2)").constant
+    assert compiled("[1, 2].size() == 2").constant
+    assert not compiled("lists.range(9999).all(x, lists.range(9999).all(y, true))").constant
     assert not compiled("rand.int() == 1").constant
 
 

@@ -10,8 +10,9 @@ from portico.model.errors import SESSION_CLOSED, PorticoError
 from portico.relay.binds import Bind, SocketPaths
 from portico.relay.figures import Figures
 from portico.relay.link import BindLease
+from portico.tunnel.handler import StreamHandler
 from portico.tunnel.proxy_protocol import ProxyInfo
-from portico.tunnel.transport import Stream, StreamHandler
+from portico.tunnel.transport import Stream
 
 
 class NoSession:

@@ -5,9 +5,10 @@ import pytest
 
 from kit.tunnel_pair import Pair, Recorder
 from portico.tunnel.frames import ErrorCode, ProtocolError
+from portico.tunnel.handler import StreamHandler
 from portico.tunnel.messages import StreamKind
 from portico.tunnel.rpc import Answering, request, tell
-from portico.tunnel.transport import Stream, StreamHandler
+from portico.tunnel.transport import Stream
 
 PairMaker = Callable[[], Pair]
 

@@ -12,8 +12,9 @@ from kit.tunnel_pair import Pair
 from portico.certificates.authority import Authority
 from portico.tunnel.flow import NARROW
 from portico.tunnel.frames import ErrorCode
+from portico.tunnel.handler import StreamHandler
 from portico.tunnel.splice import SOCKET_HIGH, Splice
-from portico.tunnel.transport import Stream, StreamHandler
+from portico.tunnel.transport import Stream
 
 PairMaker = Callable[[], Pair]
 BULK = 64 << 20
