@@ -52,7 +52,8 @@ def forwarding_scope(
 ) -> Resource:
     """Requests of `scope_class` for `host` go to `cluster`, those from `allowed` networks.
 
-    `relayed` says whether a relay may answer, with a page of its own: nobody else marks any, and to look costs 1 % of a request.
+    `relayed` says whether a relay may answer, with a page of its own: nobody else marks any, and to look for the mark
+    costs 1 % of a request.
     """
     action: Body = {
         "cluster": cluster,
