@@ -61,9 +61,10 @@ class Expression:
 
     @property
     def constant(self) -> bool:
-        """Whether it has the same value for every visit."""
+        """Whether every visit gives it the same value, which is quickly found: one with loops may run long."""
         steady = {function.name for function in functions() if function.steady} | set(STANDARD)
-        return not self.variables and self.functions <= steady
+        loops = any(isinstance(node, syntax.Loop) for node in self.syntax.walk())
+        return not loops and not self.variables and self.functions <= steady
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def compile_expression(text: str) -> Expression | tuple[Fault, ...]:
     return _compiled(text)
 
 
-@lru_cache(2048)
+@lru_cache(512)
 def _compiled(text: str) -> Expression | tuple[Fault, ...]:
     environment = _environment()
     try:
@@ -266,7 +267,7 @@ def _reason(text: str, span: range, at: int, reason: str) -> str:
         return f"{name} does not take {overload[2]}"
     if "has() argument" in reason:
         return "has() takes a field, as in has(vars.name); of a header ask 'name' in req.headers"
-    reason = re.sub(r",? expecting .*$", "", reason.removeprefix("Syntax error: "))
+    reason = re.sub(r",? expecting .*$| \[[A-Z_]+\]$", "", reason.removeprefix("Syntax error: "))
     return reason.replace("'<EOF>'", "its end")[:200]
 
 

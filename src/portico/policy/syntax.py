@@ -121,7 +121,7 @@ def below(node: Tree) -> tuple[Tree, ...]:
 
 
 def read(serialized: bytes) -> Syntax:
-    """The tree in a serialized `google.protobuf.Any` of a CheckedExpr."""
+    """The tree in a serialized `google.protobuf.Any` of a CheckedExpr. The compiler bounds how deep it is."""
     checked = _fields(_bytes(_fields(serialized), 2))
     source = _fields(_bytes(checked, 5))
     positions = {_int(entry, 1): _int(entry, 2) for entry in map(_fields, _all(source, 4))}

@@ -104,7 +104,7 @@ VALUES: dict[str, Any] = {
         "'192.168.1.1'.isPrivateIp() && !'8.8.8.8'.isPrivateIp() && '::ffff:10.0.0.1'.isPrivateIp()",
         "[1, [2, [3]]].flatten() == [1, 2, [3]] && [1, [2, [3]]].flatten(2) == [1, 2, 3]",
         "[1, 2, 3, 4].slice(1, 3) == [2, 3] && vars.list.sort() == [1, 1, 3] && vars.list.distinct() == [3, 1]",
-        "['b', 'b', 'c', 'a', 'c'].distinct() == ['b', 'c', 'a'] && [1, 'b', 2, 'b', 1.0].distinct() == [1, 'b', 2, 1.0]",
+        "['b', 'b', 'c', 'a', 'c'].distinct() == ['b', 'c', 'a'] && [1, 'b', 2, 'b', 1.0].distinct().size() == 4",
         "lists.range(3) == [0, 1, 2] && ['b', 'a'].sort() == ['a', 'b']",
         "'ÉCOLE'.lower() == 'école' && 'école'.upper() == 'ÉCOLE' && 'TacoCat'.lowerAscii() == 'tacocat'",
         "'hello'.charAt(4) == 'o' && 'hello mellow'.indexOf('ello', 2) == 7 && 'tacocat'.substring(0, 4) == 'taco'",

@@ -1,5 +1,6 @@
 """Lists, beside what CEL's own macros do with them."""
 
+import json
 from typing import Any, Final
 
 from portico.policy.functions.function import Function
@@ -33,12 +34,11 @@ def ordered(items: list[Any]) -> list[Any]:
 
 
 def distinct(items: list[Any]) -> list[Any]:
-    """Each item once, where it came first."""
-    found: list[Any] = []
+    """Each item once, where it came first; equal numbers of different types are different items."""
+    found: dict[tuple[type, str], Any] = {}
     for item in items:
-        if not any(type(item) is type(other) and item == other for other in found):
-            found.append(item)
-    return found
+        found.setdefault((type(item), json.dumps(item, sort_keys=True, default=repr)), item)
+    return list(found.values())
 
 
 def numbers(count: int) -> list[int]:
