@@ -236,7 +236,9 @@ def plot(work: dict[str, Any], contenders: Sequence[dict[str, Any]], path: Path)
     rows = list(medians(work))
     named = [each for each in contenders if any(value["contender"] == each["name"] for value in work["rows"])]
     width = 0.84 / len(named)
-    figure, axes = pyplot.subplots(figsize=(max(7.0, 0.28 * len(named) * len(rows) + 3), 4.2), layout="constrained")
+    figure, axes = pyplot.subplots(
+        figsize=(min(13.0, max(7.0, 0.25 * len(named) * len(rows) + 2)), 4.2), layout="constrained"
+    )
     for place, (each, colour) in enumerate(zip(named, _colours(named), strict=True)):
         cells = {cell["row"]: cell for cell in work["rows"] if cell["contender"] == each["name"]}
         drawn = [(rows.index(row) + (place - (len(named) - 1) / 2) * width, cell) for row, cell in cells.items()]
@@ -252,7 +254,7 @@ def plot(work: dict[str, Any], contenders: Sequence[dict[str, Any]], path: Path)
     axes.set_title(work["title"])
     if _spread(work) > 50:
         axes.set_yscale("log")
-    axes.margins(y=0.18)
+    axes.margins(x=0.01, y=0.18)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     figure.savefig(path, dpi=130, metadata={"Software": None})

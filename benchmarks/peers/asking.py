@@ -37,7 +37,8 @@ NEW = Work(
     "connections",
     "A connection for each request",
     f"{_VISITORS} visitors (wrk) open a connection, ask once with `Connection: close`, and open the next; plain, and "
-    "in TLS 1.3 with a full handshake each time (ECDSA P-256). `portico http` and the ngrok SDK's endpoint end "
+    "in TLS 1.3 with a handshake each time (ECDSA P-256; wrk resumes its session where it may, and its own part of the "
+    "work is the larger one). `portico http` and the ngrok SDK's endpoint end "
     "that TLS at the edge; all others pass it through to nginx: `portico tls` and `frp http` by its SNI, the rest as "
     "bytes.",
     "connections/s",

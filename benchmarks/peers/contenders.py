@@ -22,10 +22,11 @@ CONTENDERS: tuple[Contender, ...] = (
     Frp(http=True),
     Portico("ngrok"),
 )
-PLAIN_PEERS = ("frp", "rathole", "chisel", "bore", "ssh -R")
+ENCRYPTED_PEERS = ("frp", "rathole", "chisel", "ssh -R")
 LEADS = (
     Lead("tcp : frp", "portico tcp", ("frp",)),
-    Lead("tcp : best peer", "portico tcp", PLAIN_PEERS),
+    Lead("tcp : best peer", "portico tcp", (*ENCRYPTED_PEERS, "bore")),
+    Lead("tcp : best encrypted peer", "portico tcp", ENCRYPTED_PEERS),
     Lead("http : frp http", "portico http", ("frp http",)),
     Lead("http : ngrok SDK", "portico http", ("ngrok SDK",)),
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import comparison
+from benchmarks import comparison, page
 from benchmarks.comparison import Lead, Named, Record, Sample, Work
 
 RATE = Work("rate", "Requests", "How it is done.", "requests/s", "higher", "peers-rate.png")
@@ -71,6 +71,20 @@ def test_the_section_names_who_is_missing_and_what_failed() -> None:
     assert "* bore is missing: no cargo" in text
     assert "frp failed: it fell over" in text
     assert "![Requests](results/peers-rate.png)" in text
+
+
+def test_the_page_holds_the_comparisons_that_there_are() -> None:
+    own = {"benchmarks": [], "machine": {}, "date": "2026-11-21", "runs": 3, "mode": "full"}
+    compared = found(*rates("portico", 5.0), *rates("frp", 4.0))
+    assert "Beside peers" not in page.page(own, {})
+    assert "## Beside peers: tunnels\n" in page.page(own, {page.PEERS: compared})
+    assert "| 1 connection | **5** | 4 | 1.25 |" in page.page(own, {page.PEERS: compared})
+
+
+def test_a_failure_alone_is_told_too() -> None:
+    text = comparison.text(found(frp="it fell over"))
+    assert "frp, Requests: it fell over" in text
+    assert "bore is missing: no cargo" in text
 
 
 def test_everyone_begins_a_round_in_turn() -> None:
