@@ -14,7 +14,10 @@ HEARTBEAT_KIND: Final = 0xFFFFFFFF
 class Heartbeat:
     """The clock of one session's beats, ours and the peer's. All times are seconds of one monotonic clock."""
 
-    __slots__ = ("_beat_at", "_heard_at", "_nonce", "_sent_at", "expect_beats", "interval", "latency", "tolerance")
+    __slots__ = (
+        "_beat_at", "_heard_at", "_nonce", "_sent_at", "expect_beats", "interval", "latency", "shortest",
+        "tolerance",
+    )  # fmt: skip
 
     def __init__(self, interval: float, tolerance: float, now: float, *, expect_beats: bool) -> None:
         self.interval = interval
@@ -23,6 +26,8 @@ class Heartbeat:
         """Whether the peer has to beat too; if not, only a missing echo tells that it is dead."""
         self.latency: float | None = None
         """Seconds from our last echoed beat to its echo."""
+        self.shortest: float | None = None
+        """The best of them so far: a round trip without the waiting that our own bytes cause."""
         self._beat_at = now
         self._heard_at = now
         self._nonce: bytes | None = None
@@ -42,8 +47,9 @@ class Heartbeat:
         if nonce != self._nonce:
             return None
         self._nonce = None
-        self.latency = now - self._sent_at
-        return self.latency
+        latency = self.latency = now - self._sent_at
+        self.shortest = latency if self.shortest is None or latency < self.shortest else self.shortest
+        return latency
 
     def heard(self, now: float) -> None:
         """The peer sent a beat of its own."""

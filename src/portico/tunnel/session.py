@@ -23,7 +23,7 @@ from portico.tunnel.events import (
     StreamOpened,
     StreamReset,
 )
-from portico.tunnel.flow import NARROW
+from portico.tunnel.flow import NARROW, WIDENED
 from portico.tunnel.frames import (
     CONTINUED,
     DATA,
@@ -99,6 +99,7 @@ class Session:
         self._syn_at: float | None = None
         self._answer_owed = False
         self._last_data: StreamState | None = None
+        self._widened = 0
 
     # What the driver reads.
 
@@ -187,7 +188,8 @@ class Session:
         if state is None:
             return
         state.consume(size)
-        if state.owed >= state.flow.credit or at_once:
+        # Less, and a bulk transfer sends many WNDINCs; more, and the usable window shrinks.
+        if state.owed >= state.window // 4 or at_once:
             self._send_credit(state)
 
     def go_away(self, code: int, message: str) -> None:
@@ -283,9 +285,23 @@ class Session:
             self._ready.append(state)
 
     def _send_credit(self, state: StreamState) -> None:
+        if state.window < state.flow.widest and state.owed >= state.window // 4:
+            self._widen(state)
         increment = state.take_credit()
         if increment and not state.fin_received:
             self._control.append(window_frame(state.id, increment))
+
+    def _widen(self, state: StreamState) -> None:
+        """Double the window of a stream that it seems to hold up: half of it or more comes in a round trip, and is
+        consumed as quickly."""
+        now = self.last_received
+        round_trip = self.heartbeat.shortest if self.heartbeat else None
+        held_up = round_trip is not None and now - state.credited_at < round_trip / 2
+        state.credited_at = now
+        if held_up and self._widened + state.window <= WIDENED:
+            self._widened += state.window
+            state.owed += state.window
+            state.window *= 2
 
     def _small_answer(self) -> Buffer:
         """The smallest harmless frame, to carry a TCP ACK: a credit that is owed, else an empty FIN for a stream that
@@ -437,7 +453,7 @@ class Session:
         if increment == 0:
             raise ProtocolError(ErrorCode.PROTOCOL, "WNDINC of 0")
         if state is not None:
-            state.send_window = min(state.send_window + increment, state.flow.window)
+            state.send_window = min(state.send_window + increment, state.flow.widest)
             if state.pending and not state.queued:
                 state.queued = True
                 self._ready.append(state)
@@ -473,6 +489,7 @@ class Session:
 
     def _forget(self, state: StreamState) -> None:
         state.closed = True
+        self._widened -= state.window - state.flow.window
         state.pending.clear()
         state.pending_bytes = 0
         del self._streams[state.id]

@@ -15,6 +15,7 @@ class StreamState:
 
     __slots__ = (
         "closed",
+        "credited_at",
         "crowded",
         "fin_received",
         "fin_sent",
@@ -31,6 +32,7 @@ class StreamState:
         "receive_window",
         "send_window",
         "syn_sent",
+        "window",
     )
 
     def __init__(self, stream: int, flow: Flow) -> None:
@@ -44,8 +46,11 @@ class StreamState:
         self.pending: deque[bytes | memoryview] = deque()
         self.pending_bytes = 0
         self.send_window = flow.window
+        self.window = flow.window
+        """What the peer may have in flight; `receive_window` is what is left of it."""
         self.receive_window = flow.window
         """What the peer may still send."""
+        self.credited_at = 0.0
         self.owed = 0
         """Bytes consumed and not yet credited."""
         self.queued = False
@@ -115,7 +120,7 @@ class StreamState:
 
     def consume(self, size: int) -> None:
         """Note that the application has dealt with `size` bytes, never more than have come."""
-        owed, most = self.owed + size, self.flow.window - self.receive_window
+        owed, most = self.owed + size, self.window - self.receive_window
         self.owed = owed if owed < most else most
 
     def take_credit(self) -> int:

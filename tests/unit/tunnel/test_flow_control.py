@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from portico.tunnel.events import Data, Event, SessionFailed, StreamDrained, StreamFinished, StreamOpened, StreamReset
 from portico.tunnel.flow import NARROW, WIDE, Flow
+from portico.tunnel.heartbeat import Heartbeat
 from portico.tunnel.session import Session
 
 
@@ -15,6 +16,8 @@ class Side:
         self.session = Session(client=client, now=0.0)
         self.session.flow = flow
         self.session.prompt_ack = prompt
+        self.session.heartbeat = Heartbeat(10, 15, 0.0, expect_beats=False)
+        self.session.heartbeat.shortest = 1.0  # time stands still, so every window seems to hold its stream up
         self.sent: dict[int, bytearray] = {}
         self.received: dict[int, bytearray] = {}
         self.unread: dict[int, int] = {}
@@ -72,8 +75,8 @@ class Side:
         for stream in self.sent:
             windows = self.session.windows(stream)
             if windows is not None:
-                assert all(0 <= window <= self.session.flow.window for window in windows)
-            assert self.unread.get(stream, 0) <= self.session.flow.window
+                assert all(0 <= window <= self.session.flow.widest for window in windows)
+            assert self.unread.get(stream, 0) <= self.session.flow.widest
 
 
 steps = st.lists(

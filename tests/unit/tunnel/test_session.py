@@ -21,7 +21,7 @@ from portico.tunnel.events import (
     StreamOpened,
     StreamReset,
 )
-from portico.tunnel.flow import NARROW, WIDE
+from portico.tunnel.flow import NARROW, WIDE, WIDENED
 from portico.tunnel.frames import (
     DATA,
     FIN,
@@ -482,3 +482,62 @@ def test_a_flow_agreed_on_later_is_that_of_later_streams() -> None:
     frames = [len(value) for kind, _, _, value in sent(session) if kind == DATA]  # type: ignore[arg-type]
     assert max(frames) == WIDE.frame
     assert sum(frames) == WIDE.window
+
+
+def wide_server(latency: float) -> Session:
+    """A session with wide streams whose heartbeat has just been echoed after `latency` seconds."""
+    session = server()
+    session.flow = WIDE
+    session.start_heartbeat(10, 15, 0.0)
+    (nonce,) = [value[4:] for kind, _, _, value in sent(session) if kind == DATA]  # type: ignore[index]
+    assert isinstance(nonce, bytes)
+    session.receive(data(2, nonce), latency)
+    return session
+
+
+def fill(session: Session, stream: int, seconds: float, start: float) -> int:
+    """The peer sends a window in four parts within `seconds`, each consumed at once; the credit that it gets."""
+    quarter = WIDE.window // 4
+    for part in range(4):
+        session.receive(data(stream, bytes(quarter)), start + seconds * part / 4)
+        session.credit(stream, quarter)
+    return sum(value for kind, _, number, value in sent(session) if (kind, number) == (WNDINC, stream))  # type: ignore[misc]
+
+
+def test_a_stream_that_its_window_holds_up_is_widened_up_to_the_widest() -> None:
+    session, credit, start = wide_server(0.04), 0, 1.0
+    session.receive(opening(3), start)
+    for _ in range(40):
+        credit += fill(session, 3, 0.01, start)
+        start += 0.01
+    windows = session.windows(3)
+    assert windows is not None
+    assert WIDE.widest - WIDE.widest // 4 <= windows[1] <= WIDE.widest
+    assert credit > 40 * WIDE.window
+
+
+@pytest.mark.parametrize(("latency", "seconds"), [(0.04, 0.2), (0.0005, 0.01)])
+def test_a_stream_as_quick_as_its_peer_sends_stays_as_it_is(latency: float, seconds: float) -> None:
+    session, start = wide_server(latency), 1.0
+    session.receive(opening(3), start)
+    for _ in range(10):
+        fill(session, 3, seconds, start)
+        start += seconds
+    windows = session.windows(3)
+    assert windows is not None
+    assert windows[1] <= WIDE.window
+
+
+def test_all_streams_together_are_widened_by_so_much_and_an_end_makes_room() -> None:
+    session, start = wide_server(0.04), 1.0
+    streams = range(3, 23, 2)
+    for stream in streams:
+        session.receive(opening(stream), start)
+        for _ in range(20):
+            fill(session, stream, 0.001, start)
+            start += 0.001
+    extra = sum(max(0, window[1] - WIDE.window) for window in map(session.windows, streams) if window)
+    assert WIDENED // 2 < extra <= WIDENED
+    for stream in streams:
+        session.reset(stream)
+    assert session._widened == 0
