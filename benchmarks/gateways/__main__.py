@@ -1,7 +1,7 @@
 """`python -m benchmarks.gateways [--quick] [--only WORK] [--contender NAME] [--write]`: the edge as TLS gateway.
 
-A whole full run writes the results, their charts, and the page; it takes about twelve minutes, and minutes more where the
-others are built first.
+A whole full run writes the results, their charts, and the page; it takes about twelve minutes, and minutes more where
+the others are built first.
 """
 
 import argparse

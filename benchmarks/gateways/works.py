@@ -34,8 +34,8 @@ REQUESTS = Work(
 REQUESTS_CPU = Work(
     "requests-cpu",
     "Processor time of requests",
-    "The same loads, with the handshakes that their connections begin with. All processes of a gateway together; it does "
-    "not depend on how fast the load is.",
+    "The same loads, with the handshakes that their connections begin with. All processes of a gateway together; it "
+    "does not depend on how fast the load is.",
     "CPU s for 10,000 requests",
     "lower",
     "gateway-requests-cpu.png",
