@@ -79,7 +79,7 @@ class Rule:
     @property
     def stops(self) -> bool:
         """Whether it may keep a request from its upstream: if an expression of it fails, the request is refused."""
-        return any(action.config.STOPS for action in self.actions)
+        return any(action.config.stops() for action in self.actions)
 
 
 @dataclass(frozen=True, slots=True)

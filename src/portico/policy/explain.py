@@ -167,7 +167,7 @@ def _effect(action: Action, scene: Scene) -> Effect:
     try:
         return action.config.act(scene)
     except UnfilledError as error:
-        if action.config.STOPS:
+        if action.config.stops() or action.config.ends():
             return Effect(f"refuses, because {error}", _refusal(action.phase))
         return Effect(f"does nothing, because {error}")
 

@@ -40,6 +40,9 @@ FAILING = "vars.nope == 1"
         action("verify-webhook", provider="github", secret="s"),
         action("rate-limit", name="a", algorithm="sliding_window", capacity=1, rate="60s", bucket_key=["req.host"]),
         action("redirect", to="https://elsewhere.example"),
+        action("http-request", url="https://a.internal", on_error="halt"),
+        action("circuit-breaker"),
+        action("oauth", provider="google", client_id="a", client_secret="b"),
     ],
     ids=lambda one: one["type"],
 )
@@ -51,6 +54,20 @@ def test_a_failing_expression_lets_nobody_through_that_its_rule_could_stop(stopp
 def test_a_failing_expression_passes_over_a_rule_that_stops_nobody() -> None:
     found = fails(FAILING, action("add-headers", headers={"a": "b"}), action("log", metadata={"a": "b"}))
     assert (found.ending, found.rules[0].refused, found.rules[0].fires) == (None, False, False)
+
+
+@pytest.mark.parametrize(
+    "looking",
+    [
+        action("basic-auth", credentials=["ann:correct horse"], enforce=False),
+        action("restrict-ips", allow=["192.0.2.0/24"], enforce=False),
+        action("http-request", url="https://a.internal"),
+        action("forward-internal", url="https://a.internal"),
+    ],
+    ids=lambda one: one["type"],
+)
+def test_nor_one_that_only_looks_or_routes(looking: dict[str, Any]) -> None:
+    assert fails(FAILING, looking).ending is None
 
 
 def test_in_on_tcp_connect_the_connection_is_closed() -> None:
@@ -68,6 +85,7 @@ def test_in_on_tcp_connect_the_connection_is_closed() -> None:
         (action("redirect", to="${vars.nope}"), 403),
         (action("redirect", from_=".*", to="http://["), 403),
         (action("forward-internal", url="https://${req.host}"), 502),
+        (action("forward-internal", url="https://${vars.nope}"), 403),
         (action("custom-response", body="${[0.0 / 0.0]}"), 403),
     ],
 )

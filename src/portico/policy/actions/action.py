@@ -64,8 +64,6 @@ class ActionConfig(Fields):
     TYPE: ClassVar[str]
     PHASES: ClassVar[tuple[Phase, ...]]
     MEANING: ClassVar[str]
-    STOPS: ClassVar[bool] = False
-    """Whether it may keep a request from its upstream: then an error in its rule's expressions refuses the request."""
     KEEPS_TYPES: ClassVar[bool] = False
     """Whether `${…}` alone keeps the type of its value; elsewhere it becomes text."""
     COMPARED: ClassVar[Compared] = Compared()
@@ -74,6 +72,13 @@ class ActionConfig(Fields):
 
     def ends(self) -> bool:
         """Whether no rule and no action comes after it, whatever the request."""
+        return False
+
+    def stops(self) -> bool:
+        """Whether it may keep a request from its upstream: then an error in its rule's expressions refuses the request.
+
+        forward-internal does not: it is how requests are routed, and one that it passes over comes to the next rule.
+        """
         return False
 
     def act(self, scene: Scene) -> Effect:

@@ -48,7 +48,6 @@ class BasicAuth(ActionConfig):
     TYPE = "basic-auth"
     PHASES = (Phase.HTTP_REQUEST,)
     MEANING = "Asks for a user name and a password (HTTP Basic)."
-    STOPS = True
     COMPARED = Compared(Likeness.DIFFERENT, "The realm is `portico` if nothing is said, not `ngrok`.")
 
     credentials: tuple[Annotated[Secret, BeforeValidator(_joined), AfterValidator(_credential)], ...] = Field(
@@ -58,6 +57,10 @@ class BasicAuth(ActionConfig):
         default="portico", description="What the browser shows; ASCII, 128 characters at most."
     )
     enforce: Switch = Field(default=True, description="`false`: only look, and leave the finding to later rules.")
+
+    def stops(self) -> bool:
+        """Where it is enforced."""
+        return self.enforce
 
     def act(self, scene: Scene) -> Effect:
         """Compares what the request brought."""

@@ -19,7 +19,6 @@ class CircuitBreaker(ActionConfig):
     TYPE = "circuit-breaker"
     PHASES = (Phase.HTTP_REQUEST,)
     MEANING = "Answers 503 for a while when too large a share of the requests failed."
-    STOPS = True
     COMPARED = Compared(Likeness.BETTER, "`error_threshold` may be left out (0.5); `num_buckets` is always 10.")
 
     error_threshold: Annotated[float, Strict(), Field(ge=0.0, le=1.0)] = Field(
@@ -36,6 +35,10 @@ class CircuitBreaker(ActionConfig):
     )
     num_buckets: Whole = Field(default=10, ge=10, le=10, description="Parts of the window; fixed.")
     enforce: Switch = Field(default=True, description="`false`: never trip.")
+
+    def stops(self) -> bool:
+        """Where it is enforced."""
+        return self.enforce
 
     def act(self, scene: Scene) -> Effect:
         """Nobody knows here how the upstream is."""

@@ -21,9 +21,12 @@ class Deny(ActionConfig):
     TYPE = "deny"
     PHASES = _CONNECT
     MEANING = "Refuses the request with a status and no body, or closes the connection in `on_tcp_connect`."
-    STOPS = True
 
     status_code: Whole = Field(default=403, ge=200, le=599, description="Status of the answer to a request.")
+
+    def stops(self) -> bool:
+        """Always."""
+        return True
 
     def ends(self) -> bool:
         """Always."""
@@ -42,7 +45,10 @@ class CloseConnection(ActionConfig):
     TYPE = "close-connection"
     PHASES = _CONNECT
     MEANING = "Closes the connection at once, without an answer."
-    STOPS = True
+
+    def stops(self) -> bool:
+        """Always."""
+        return True
 
     def ends(self) -> bool:
         """Always."""
@@ -59,12 +65,15 @@ class CustomResponse(ActionConfig):
     TYPE = "custom-response"
     PHASES = phases.HTTP
     MEANING = "Answers the request itself, or puts its answer in the place of the upstream's."
-    STOPS = True
     COMPARED = Compared(Likeness.SAME, "Without a content-type: JSON, HTML or plain text, by the body's look.")
 
     status_code: Whole = Field(default=200, ge=200, le=599, description="Status.")
     body: Interpolated = Field(default=parse_template(""), description="Body.")
     headers: Headers = Field(default_factory=no_headers, description="Headers, 10 at most.")
+
+    def stops(self) -> bool:
+        """Always."""
+        return True
 
     def ends(self) -> bool:
         """Always."""

@@ -38,7 +38,6 @@ class HttpRequest(ActionConfig):
     TYPE = "http-request"
     PHASES = phases.HTTP
     MEANING = "Sends a request to another service; later rules see the answer."
-    STOPS = True
     COMPARED = Compared(Likeness.SAME, "`retry_condition` is checked as an expression before anything runs.")
 
     url: Annotated[Interpolated, AfterValidator(_address)] = Field(description="Where to.")
@@ -62,6 +61,10 @@ class HttpRequest(ActionConfig):
     def expressions(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """`retry_condition`."""
         yield ("retry_condition",), self.retry_condition
+
+    def stops(self) -> bool:
+        """If no answer is to refuse the request."""
+        return self.on_error == "halt"
 
     def act(self, scene: Scene) -> Effect:
         """Sends nothing: an explanation touches no network."""

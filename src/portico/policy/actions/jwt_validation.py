@@ -93,13 +93,16 @@ class JwtValidation(ActionConfig):
     TYPE = "jwt-validation"
     PHASES = (Phase.HTTP_REQUEST,)
     MEANING = "Asks for a signed token (JWT)."
-    STOPS = True
     COMPARED = Compared(Likeness.SAME, "Names of algorithms are checked when the policy is read.")
 
     issuer: Issuers = Field(description="Who may have signed.")
     audience: Audiences = Field(default=Audiences(), description="For whom the token must be.")
     http: Tokens = Field(description="Where tokens stand.")
     jws: Signatures = Field(description="How they must be signed.")
+
+    def stops(self) -> bool:
+        """Always."""
+        return True
 
     def act(self, scene: Scene) -> Effect:
         """Whether tokens are there; their signature is assumed to be right."""

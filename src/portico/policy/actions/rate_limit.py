@@ -25,7 +25,6 @@ class RateLimit(ActionConfig):
     TYPE = "rate-limit"
     PHASES = (Phase.HTTP_REQUEST,)
     MEANING = "Answers 429 when a key has had its requests."
-    STOPS = True
 
     name: Annotated[Text, Field(min_length=1, max_length=1023)] = Field(description="Names the limit.")
     algorithm: Literal["sliding_window"] = Field(description="How it counts.")
@@ -41,6 +40,10 @@ class RateLimit(ActionConfig):
     def expressions(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """The parts of the key."""
         yield from ((("bucket_key", number), key) for number, key in enumerate(self.bucket_key))
+
+    def stops(self) -> bool:
+        """Where it is enforced."""
+        return self.enforce
 
     def act(self, scene: Scene) -> Effect:
         """Tells the key; the counter is assumed to have room."""

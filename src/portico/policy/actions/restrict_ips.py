@@ -16,7 +16,6 @@ class RestrictIps(ActionConfig):
     TYPE = "restrict-ips"
     PHASES = phases.ALL
     MEANING = "Lets connections in by their address; headers such as X-Forwarded-For never count."
-    STOPS = True
     COMPARED = Compared(Likeness.SAME, "`policy check` warns where `deny` stands alone, which lets nobody in.")
 
     enforce: Switch = Field(default=True, description="`false`: only look, and leave the finding to later rules.")
@@ -33,6 +32,10 @@ class RestrictIps(ActionConfig):
     def lets_nobody_in(self) -> bool:
         """Who is not in `allow` is not let in; with `deny` alone that is everybody."""
         return self.enforce and not self.allow and not self.ip_policies
+
+    def stops(self) -> bool:
+        """Where it is enforced."""
+        return self.enforce
 
     def act(self, scene: Scene) -> Effect:
         """Looks at `conn.client_ip`."""

@@ -23,7 +23,6 @@ class SignIn(ActionConfig):
     """What both have in common: a session cookie, and how long it lasts."""
 
     PHASES = (Phase.HTTP_REQUEST,)
-    STOPS = True
 
     auth_id: Text | None = Field(default=None, description="Tells several sign-ins of one endpoint apart.")
     client_id: Interpolated | None = Field(default=None, description="Id of your application at the provider.")
@@ -41,6 +40,10 @@ class SignIn(ActionConfig):
     def result_name(self) -> str:
         """Below `actions.ngrok`."""
         return "oauth"
+
+    def stops(self) -> bool:
+        """Always."""
+        return True
 
     def act(self, scene: Scene) -> Effect:
         """A visit has a session where its facts say so; without one it is sent to the provider."""

@@ -54,12 +54,15 @@ class Redirect(ActionConfig):
     TYPE = "redirect"
     PHASES = (Phase.HTTP_REQUEST,)
     MEANING = "Sends the visitor to another URL."
-    STOPS = True
 
     from_: Regex | None = Field(default=None, alias="from", description="RE2 on the whole URL; absent: all of it.")
     to: Interpolated = Field(description="What a match becomes; `$1` is the first group.")
     status_code: Whole = Field(default=302, ge=300, le=399, description="Status, 3xx.")
     headers: Headers = Field(default_factory=no_headers, description="Headers of the answer, 10 at most.")
+
+    def stops(self) -> bool:
+        """Always."""
+        return True
 
     def act(self, scene: Scene) -> Effect:
         """Ends the visit if the URL changes."""

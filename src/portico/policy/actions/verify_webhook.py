@@ -34,11 +34,14 @@ class VerifyWebhook(ActionConfig):
     TYPE = "verify-webhook"
     PHASES = (Phase.HTTP_REQUEST,)
     MEANING = "Asks for the signature of a webhook's sender."
-    STOPS = True
 
     provider: Annotated[Text, AfterValidator(_provider)] = Field(description="Who sends.")
     secret: Secret = Field(description="What the sender signs with.")
     enforce: Switch = Field(default=True, description="`false`: only look, and leave the finding to later rules.")
+
+    def stops(self) -> bool:
+        """Where it is enforced."""
+        return self.enforce
 
     def act(self, scene: Scene) -> Effect:
         """An explanation has no signature to look at."""
