@@ -4,7 +4,7 @@ that it does not understand it stops looking, and the bytes pass as they are."""
 from collections.abc import Callable
 from http import HTTPStatus
 from time import monotonic, time
-from typing import Final
+from typing import Any, Final
 
 import httptools
 
@@ -18,6 +18,10 @@ _HEAD_LIMIT: Final = 128 * 1024
 # Plain ints for the hot path: a member of an IntEnum costs a look-up at each use.
 _OK: Final = int(HTTPStatus.OK)
 _SWITCHING_PROTOCOLS: Final = int(HTTPStatus.SWITCHING_PROTOCOLS)
+
+
+Parser = Any
+"""httptools' HttpRequestParser or HttpResponseParser; it brings no types."""
 
 
 class _NotUnderstoodError(Exception):
@@ -88,6 +92,48 @@ class _ResponseSide(_Side):
         self._observer.response_complete()
 
 
+class _Direction:
+    """One direction's parser, and how much of a long body may go by without it.
+
+    httptools copies each piece of a body for its callback, which is a waste once no more of it is kept.
+    """
+
+    def __init__(self, make: Callable[[], tuple[Parser, _Side]], over: Callable[[], None]) -> None:
+        """`over` is called at the end of a body that went by."""
+        self._make = make
+        self._over = over
+        self._left = 0
+        self.parser, self.side = make()
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """Bytes of this direction. Raises what httptools raises."""
+        if self._left:
+            taken = min(self._left, len(data))
+            self._left -= taken
+            self.side.message.size += taken
+            if self._left:
+                return
+            self.restart()
+            self._over()
+            data = memoryview(data)[taken:]
+        if data:
+            self.parser.feed_data(data)
+            self._left = _left_of(self.side.message)
+
+    def restart(self) -> None:
+        """The next byte begins a message."""
+        self.parser, self.side = self._make()
+
+
+def _left_of(message: CapturedMessage) -> int:
+    """Octets of a long body that are to come, if its head tells; 0 where only the parser will see the end."""
+    if message.size < BODY_LIMIT:
+        return 0
+    fields = {name.lower(): value for name, value in message.headers}
+    length = fields.get("content-length", "")
+    return int(length) - message.size if length.isdecimal() and "transfer-encoding" not in fields else 0
+
+
 class HttpObserver:
     """Watches one connection between a visitor and an upstream."""
 
@@ -106,8 +152,8 @@ class HttpObserver:
         self._clock = clock
         self._waiting: list[CapturedRequest] = []
         """Requests whose response has not ended, oldest first."""
-        self._requests: httptools.HttpRequestParser | None = httptools.HttpRequestParser(_RequestSide(self))
-        self._responses: httptools.HttpResponseParser | None = httptools.HttpResponseParser(_ResponseSide(self))
+        self._requests: _Direction | None = _Direction(self._new_request, lambda: None)
+        self._responses: _Direction | None = _Direction(self._new_response, self.response_complete)
         self._bodyless = False
 
     @property
@@ -120,7 +166,7 @@ class HttpObserver:
         if self._requests is None:
             return
         try:
-            self._requests.feed_data(data)
+            self._requests.feed(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, _NotUnderstoodError):
             # After an upgrade the visitor's bytes are not HTTP; the answer to it still is.
             self._requests = None
@@ -130,14 +176,15 @@ class HttpObserver:
         if self._responses is None:
             return
         try:
-            self._responses.feed_data(data)
+            self._responses.feed(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, _NotUnderstoodError):
             self._responses = None
             self.response_complete()
         if self._bodyless:
             # llhttp cannot know that this answers HEAD, so it waits for a body that never comes.
             self._bodyless = False
-            self._responses = httptools.HttpResponseParser(_ResponseSide(self))
+            if self._responses is not None:
+                self._responses.restart()
             self.response_complete()
 
     def refused(self, status: int) -> None:
@@ -157,9 +204,9 @@ class HttpObserver:
         """A request's head is complete."""
         assert self._requests is not None
         self._meter.opened()
-        method, uri = self._requests.get_method().decode("latin-1"), side.url.decode("latin-1")
+        method, uri = self._requests.parser.get_method().decode("latin-1"), side.url.decode("latin-1")
         message, inspector = side.message, self.inspector
-        message.protocol = f"HTTP/{self._requests.get_http_version()}"
+        message.protocol = f"HTTP/{self._requests.parser.get_http_version()}"
         message.start_line = f"{method} {uri} {message.protocol}"
         message.fields = side.fields()
         side.captured = captured = CapturedRequest(
@@ -172,13 +219,13 @@ class HttpObserver:
     def response_head(self, side: _ResponseSide) -> None:
         """A response's head is complete."""
         assert self._responses is not None
-        status = self._responses.get_status_code()
+        status = self._responses.parser.get_status_code()
         if not self._waiting or (status < _OK and status != _SWITCHING_PROTOCOLS):
             return
         side.captured = captured = self._waiting[0]
         captured.status = status
         captured.response = message = side.message
-        message.protocol = f"HTTP/{self._responses.get_http_version()}"
+        message.protocol = f"HTTP/{self._responses.parser.get_http_version()}"
         message.start_line = f"{message.protocol} {status} {side.reason.decode('latin-1')}".rstrip()
         message.fields = side.fields()
         self.inspector.charge(captured, side.head_size)
@@ -192,3 +239,11 @@ class HttpObserver:
         captured.duration = self._clock() - captured.started_at
         self._meter.closed(captured.started_at)
         self.inspector.announce(captured)
+
+    def _new_request(self) -> tuple[Parser, _Side]:
+        side = _RequestSide(self)
+        return httptools.HttpRequestParser(side), side
+
+    def _new_response(self) -> tuple[Parser, _Side]:
+        side = _ResponseSide(self)
+        return httptools.HttpResponseParser(side), side

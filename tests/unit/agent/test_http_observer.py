@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,6 +75,23 @@ def test_a_long_body_is_kept_in_part() -> None:
     )
     assert captured.request.truncated
     assert (captured.request.size, len(captured.request.body)) == (size, BODY_LIMIT)
+
+
+@pytest.mark.parametrize("piece", [1_000_003, 65_536, BODY_LIMIT + 7])
+def test_the_end_of_a_body_that_goes_by_is_seen_and_what_follows_it(piece: int) -> None:
+    body = bytes(3 * BODY_LIMIT + 5)
+    length = str(len(body)).encode()
+    post = b"POST /long HTTP/1.1\r\nHost: a\r\nCONTENT-LENGTH: " + length + b"\r\n\r\n" + body + GET
+    answer = b"HTTP/1.1 201 Created\r\ncontent-length: " + length + b"\r\n\r\n" + body + OK
+    pieces = [
+        (sign, way[at : at + piece]) for sign, way in ((">", post), ("<", answer)) for at in range(0, len(way), piece)
+    ]
+    first, second = observed(*pieces)
+    assert first.response is not None
+    assert (first.request.size, first.response.size) == (len(body), len(body))
+    assert (len(first.request.body), len(first.response.body)) == (BODY_LIMIT, BODY_LIMIT)
+    assert (first.status, second.method, second.uri, second.status) == (201, "GET", "/path?q=1", 200)
+    assert second.duration is not None
 
 
 def test_an_endless_head_ends_the_watching() -> None:
