@@ -32,6 +32,8 @@ _CHARACTERS: Final = {
     "'": re.compile(r"''|.", re.DOTALL),
 }
 """What stands for one character inside quotes."""
+_PAIR: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB]..)\\u([dD][c-fC-F]..)")
+"""A character beyond U+FFFF as JSON escapes it (RFC 8259, 7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def read_text(policy: str | Mapping[str, object]) -> PolicyText:
     """Read the text, or take the object that older SDKs send instead of one. Never raises."""
     if not isinstance(policy, str):
         return PolicyText(policy)
-    found = PolicyText(source=_without_tabs(policy))
+    found = PolicyText(source=_as_yaml(policy))
     try:
         _read(found)
     except yaml.MarkedYAMLError as error:
@@ -107,15 +109,23 @@ def read_text(policy: str | Mapping[str, object]) -> PolicyText:
     return found
 
 
-def _without_tabs(text: str) -> str:
-    """JSON may be indented with tabs, YAML may not; strings of JSON hold no raw tab."""
-    if "\t" in text and text.lstrip().startswith("{"):
-        try:
-            json.loads(text)
-        except (ValueError, RecursionError):
-            return text
-        return text.replace("\t", " ")
-    return text
+def _as_yaml(text: str) -> str:
+    """JSON as YAML reads it: YAML has no tabs between values, and no pairs of surrogates.
+
+    The place of every character stays as it is, but for what follows such a pair on its line.
+    """
+    if not text.lstrip().startswith("{") or not ("\t" in text or "\\ud" in text.lower()):
+        return text
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return _PAIR.sub(_one_character, text.replace("\t", " "))
+
+
+def _one_character(pair: re.Match[str]) -> str:
+    high, low = int(pair[2], 16), int(pair[3], 16)
+    return f"{pair[1]}\\U{0x10000 + ((high & 0x3FF) << 10) + (low & 0x3FF):08X}"
 
 
 def _read(found: PolicyText) -> None:
@@ -171,8 +181,7 @@ def _scalar(node: yaml.Node) -> object:
         return text.lower() in ("true", "yes", "on")
     if kind in ("int", "float"):
         return _number(text)
-    # "\ud83d\ude00" of JSON is one character, which YAML's reader leaves as two halves.
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _number(text: str) -> object:

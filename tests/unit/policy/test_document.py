@@ -38,6 +38,15 @@ def test_yaml_json_and_objects_say_the_same() -> None:
     assert read_policy(text).policy == reading.policy
 
 
+def test_json_of_every_kind_is_read() -> None:
+    written = {"on_http_request": [{"name": 'a\U0001f600\u00e9/\\ \\ud83d"<', "actions": [{"type": "deny"}]}]}
+    for text in (json.dumps(written), json.dumps(written, ensure_ascii=False), json.dumps(written, indent="\t")):
+        for escaped in (text, text.replace("/", "\\/")):
+            reading = read_policy(escaped)
+            assert not reading.problems
+            assert reading.policy.on_http_request[0].name == written["on_http_request"][0]["name"]
+
+
 def test_older_sdks_call_the_phases_otherwise() -> None:
     rule = {"Name": "x", "Actions": [{"Type": "deny"}]}
     policy = read_policy({"Inbound": [rule], "Outbound": [], "Enabled": True}).policy
