@@ -27,7 +27,7 @@ _OPEN_FILES = 16_384
 
 
 def main() -> int:
-    """The exit status: 1 where something failed that is no peer's own doing."""
+    """The exit status: 1 where ours failed, or a work as a whole; a peer's failure is a result."""
     options = _options()
     if missing := [
         program
@@ -58,7 +58,9 @@ def main() -> int:
     if options.write or (size is FULL and not options.only and not options.contender):
         page.write_comparison(page.PEERS, found)
     print(comparison.text(found), flush=True)
-    return 0
+    ours = {each.named.name for each in chosen if each.named.role == "ours"}
+    wrong = ours.union(NAMES).intersection([*absent, *(name for _, name in record.failed)])
+    return 1 if wrong else 0
 
 
 def _options() -> argparse.Namespace:

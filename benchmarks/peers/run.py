@@ -1,8 +1,9 @@
 """The run: units on one stage in turn, then what needs the machine for itself."""
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from benchmarks.comparison import Record, Work, alternating, gather
@@ -33,18 +34,20 @@ NAMES = (*(unit.name for unit in SHARED), *ALONE)
 def run(
     ground: Ground, contenders: Sequence[Contender], size: Size, chosen: Sequence[str], record: Record
 ) -> dict[str, str]:
-    """Measure what is chosen into `record`; returns who could not be started at all, and why."""
+    """Measure what is chosen into `record`; returns who or what could not be measured at all, and why."""
     absent: dict[str, str] = {}
     units = [unit for unit in SHARED if unit.name in chosen]
     if units:
         with running_stage(ground, Place(), contenders) as stage:
             absent = stage.absent
             for unit in units:
-                _timed(unit.name, lambda: _measure(unit, stage, size, record))  # noqa: B023
+                with _timed(unit.name, absent):
+                    _measure(unit, stage, size, record)
     there = [each for each in contenders if each.named.name not in absent]
     for name, (_, measure) in ALONE.items():
         if name in chosen:
-            _timed(name, lambda: measure(ground, there, size, record))  # noqa: B023
+            with _timed(name, absent):
+                measure(ground, there, size, record)
     return absent
 
 
@@ -56,10 +59,12 @@ def _measure(unit: Unit, stage: Stage, size: Size, record: Record) -> None:
             gather(record, works, way.name, partial(case, way, size))
 
 
-def _timed(name: str, work: Callable[[], None]) -> None:
+@contextlib.contextmanager
+def _timed(name: str, absent: dict[str, str]) -> Iterator[None]:
+    """Say how long it took; what cannot be measured here is noted, and the run goes on."""
     began = time.monotonic()
     try:
-        work()
+        yield
     except Exception as error:
-        print(f"{name} failed: {error}", file=sys.stderr)
+        absent[name] = str(error) or repr(error)
     print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)

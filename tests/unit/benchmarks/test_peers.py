@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from benchmarks.peers import bore, build, chisel, frp, openssh, portico, rathole, services
+from benchmarks.comparison import Record
+from benchmarks.peers import bore, build, chisel, frp, openssh, portico, rathole, run, services
 from benchmarks.peers.build import Found, Missing
 from benchmarks.peers.contenders import CONTENDERS, LEADS
 from benchmarks.peers.run import ALONE, SHARED, WORKS
 from benchmarks.peers.tunnel import Forward, tcp_target
+from benchmarks.peers.unit import QUICK
 
 KEY_PAIR = Path("server.pem"), Path("server.key")
 FORWARDS = [Forward("small", 8080, 21_001), Forward("secure", 8443, 21_002)]
@@ -106,3 +108,16 @@ def test_names_are_one_each_and_leads_name_contenders() -> None:
     assert len(set(works)) == len(works)
     assert {work.name for unit in SHARED for work in unit.works} <= set(works)
     assert {work.name for works_of, _ in ALONE.values() for work in works_of} <= set(works)
+
+
+def test_a_work_that_cannot_be_done_here_is_named_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def no_namespaces(*_: object) -> None:
+        raise RuntimeError("network namespaces need root")
+
+    works = {"wide": ((), no_namespaces), "returning": ((), lambda *_: done.append("returning"))}
+    monkeypatch.setattr(run, "ALONE", works)
+    absent = run.run(None, (), QUICK, ("wide", "returning"), Record())  # type: ignore[arg-type]
+    assert absent == {"wide": "network namespaces need root"}
+    assert done == ["returning"]
