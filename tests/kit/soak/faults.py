@@ -107,7 +107,7 @@ class Faults:
 
     def _killed(self, child: str) -> Callable[[], None]:
         def kill() -> None:
-            old = self._stage.edge.child(child)
+            old = self._stage.processes()[child]
             self.deaths += 1
             os.kill(old, signal.SIGKILL)
             self._until_replaced(child, old)
@@ -115,13 +115,13 @@ class Faults:
         return kill
 
     def _hot_restart(self) -> None:
-        old = self._stage.edge.child("envoy")
+        old = self._stage.processes()["envoy"]
         self._stage.edge.process.send_signal(signal.SIGHUP)
         self._until_replaced("envoy", old)
 
     def _until_replaced(self, child: str, old: int) -> None:
         deadline = time.monotonic() + RECOVERY_SECONDS
-        while self._stage.edge.child(child) == old:
+        while self._stage.processes().get(child, old) == old:
             assert time.monotonic() < deadline, f"{child} is not replaced"
             time.sleep(0.02)
 

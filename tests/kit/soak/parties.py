@@ -150,7 +150,7 @@ def cli_agent(edge: RunningEdge, hop_port: int, directory: Path, endpoints: list
     """Our command line with a configuration file."""
     agent = {
         "authtoken": edge.authtoken, "connect_url": f"localhost:{hop_port}", "connect_cas": str(edge.ca),
-        "web_addr": "false", "heartbeat_interval": "2s", "heartbeat_tolerance": "6s",
+        "web_addr": "false", "inspect_db_size": 1_000_000, "heartbeat_interval": "2s", "heartbeat_tolerance": "6s",
     }  # fmt: skip
     file = directory / "portico.yml"
     file.write_text(yaml.safe_dump({"version": 3, "agent": agent, "endpoints": endpoints}))

@@ -43,9 +43,11 @@ class Stage:
         return [endpoint for endpoint in self.endpoints if endpoint.agent == side.name]
 
     def processes(self) -> dict[str, int]:
-        """Process ids by role, of everything that must not leak."""
-        relays = [f"r{number}" for number in range(RELAYS)]
-        edge = {name: self.edge.child(name) for name in ("envoy", "control", *relays)}
+        """Process ids by role, of everything that must not leak; without a child of the edge that is dead now."""
+        edge = {}
+        for name in ("envoy", "control", *(f"r{number}" for number in range(RELAYS))):
+            with contextlib.suppress(LookupError):
+                edge[name] = self.edge.child(name)
         agents = {f"{side.name} agent": side.agent.pid for side in self.sides}
         return {"supervisor": self.edge.process.pid, **edge, **agents}
 
