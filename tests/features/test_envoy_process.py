@@ -61,6 +61,17 @@ class TestAdmin:
         assert rig.envoy.pid is None
 
 
+class TestAllocator:
+    async def test_keeps_a_cache_for_each_processor(self, monkeypatch):
+        """Unless restartable sequences are left to it; what else was set for glibc stays."""
+        monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=0")
+        async with running_envoy() as rig:
+            report = (await rig.envoy.admin._checked("GET", "/memory/tcmalloc")).decode()
+            environment = Path(f"/proc/{rig.envoy.pid}/environ").read_text()
+        assert "Bytes in per-CPU caches (" in report
+        assert "GLIBC_TUNABLES=glibc.malloc.check=0" in environment
+
+
 class TestHotRestart:
     async def test_refuses_no_connection(self, rig: Rig):
         port = free_port()
