@@ -72,7 +72,7 @@ class Control:
         self._registry = Registry(node.naming, node.limits, labelled=[(one.url, one.labels) for one in node.labelled])
         self._registry.reserve(self._reservations.domains, self._reservations.ports)
         self._declared = Declared(self._registry, node.declared, self._reservations.operator)
-        self._lookup = NameLookup(self._declared.hosts, self._on_moved)
+        self._lookup = NameLookup(self._declared.hosts, self._on_moved, run_dir / "names.json")
         authority = Authority.load_or_create(data_dir, datetime.now(UTC))
         self._acme = self._automatic(node.acme) if node.acme else None
         self._certificates = Certificates(

@@ -9,28 +9,38 @@ import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Iterable
-from typing import Final
+from pathlib import Path
+from typing import Final, TypeAlias
 
+import msgspec
+
+from portico.atomic_file import PRIVATE, write_atomically
 from portico.daemon_thread import in_thread
 
 log = logging.getLogger(__name__)
 
 LOOKUP_SECONDS: Final = 5.0
 """Between two lookups of all names, as Envoy's own default (dns_refresh_rate)."""
+PATIENCE_SECONDS: Final = 15.0
 _AT_ONCE: Final = 20
+_Found: TypeAlias = dict[str, tuple[str, ...]]
 
 
 class NameLookup:
     """The addresses of some names."""
 
-    def __init__(self, hosts: Iterable[str], on_change: Callable[[str], None]) -> None:
-        """`on_change` hears of each name whose addresses have changed, or were found for the first time."""
-        self._found: dict[str, tuple[str, ...]] = {}
+    def __init__(self, hosts: Iterable[str], on_change: Callable[[str], None], memory: Path) -> None:
+        """`on_change` hears of each name whose addresses have changed, or were found for the first time.
+
+        `memory` is a file for what was found: Envoy must not lose it because this process began anew while the resolver
+        fails.
+        """
+        known = msgspec.json.decode(memory.read_bytes(), type=_Found) if memory.exists() else {}
+        self._memory = memory
         self._failing: set[str] = set()
         self._on_change = on_change
-        for host in hosts:
-            self._found[host] = (host,) if _is_ip(host) else ()
-        self._names = [host for host, found in self._found.items() if not found]
+        self._found: _Found = {host: (host,) if _is_ip(host) else known.get(host, ()) for host in hosts}
+        self._names = [host for host in self._found if not _is_ip(host)]
 
     def addresses(self, host: str) -> tuple[str, ...]:
         """IP addresses, sorted; none where nothing was found yet."""
@@ -50,17 +60,18 @@ class NameLookup:
     async def _one(self, name: str, turns: asyncio.Semaphore) -> None:
         async with turns:
             try:
-                found = await in_thread(_resolve, name)
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    found = await in_thread(_resolve, name)
             except OSError as error:
                 if name not in self._failing:
-                    log.warning(
-                        "an upstream's name is not found", extra={"name_of_upstream": name, "reason": str(error)}
-                    )
+                    facts = {"name_of_upstream": name, "reason": str(error) or "no answer in time"}
+                    log.warning("an upstream's name is not found", extra=facts)
                 self._failing.add(name)
                 return
         self._failing.discard(name)
         if found != self._found[name]:
             self._found[name] = found
+            write_atomically(self._memory, msgspec.json.encode(self._found).decode(), mode=PRIVATE)
             self._on_change(name)
 
 

@@ -1,4 +1,5 @@
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -22,9 +23,11 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Found:
     return answers
 
 
-async def test_changes_are_told_and_failures_change_nothing(found: Found, caplog: pytest.LogCaptureFixture) -> None:
+async def test_changes_are_told_and_failures_change_nothing(
+    found: Found, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
     changed: list[str] = []
-    lookup = NameLookup(["10.0.0.1", "a", "b"], changed.append)
+    lookup = NameLookup(["10.0.0.1", "a", "b"], changed.append, tmp_path / "names")
     assert (lookup.addresses("10.0.0.1"), lookup.addresses("a")) == (("10.0.0.1",), ())
     found["a"] = [(socket.AF_INET, "10.0.0.3"), (socket.AF_INET, "10.0.0.2"), (socket.AF_INET6, "::1")]
     for _ in range(2):
@@ -44,5 +47,15 @@ async def test_changes_are_told_and_failures_change_nothing(found: Found, caplog
     assert (changed, lookup.addresses("a")) == (["a", "b", "a"], ("10.0.0.4",))
 
 
-async def test_without_names_it_ends_at_once() -> None:
-    await NameLookup(["::1"], lambda _: None).run()
+async def test_what_was_found_outlives_the_process(found: Found, tmp_path: Path) -> None:
+    found["a"] = [(socket.AF_INET, "10.0.0.2")]
+    await NameLookup(["a"], lambda _: None, tmp_path / "names").look_up()
+    del found["a"]
+    changed: list[str] = []
+    again = NameLookup(["a", "b"], changed.append, tmp_path / "names")
+    await again.look_up()
+    assert (again.addresses("a"), again.addresses("b"), changed) == (("10.0.0.2",), (), [])
+
+
+async def test_without_names_it_ends_at_once(tmp_path: Path) -> None:
+    await NameLookup(["::1"], lambda _: None, tmp_path / "names").run()
