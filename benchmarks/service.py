@@ -2,7 +2,8 @@
 
 As a program: a uvloop HTTP/1.1 server on one port of the addresses that it is given, with TLS where a certificate and
 its key follow; it prints the port. It
-answers GET / with a few bytes, GET /endless with bytes without an end, and any other method when the body has ended.
+answers GET / with a few bytes, GET /endless with bytes without an end, GET /received with how many bytes it was sent
+so far, and any other method when the body has ended.
 """
 
 import asyncio
@@ -81,6 +82,9 @@ def own_service(*key_pair: Path, addresses: Sequence[str] = ("127.0.0.1",)) -> I
 class _Connection(asyncio.Protocol):
     """One visitor."""
 
+    received = 0
+    """Bytes of all visitors together."""
+
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
@@ -91,12 +95,17 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        _Connection.received += len(data)
         self._parser.feed_data(data)
 
     def on_url(self, url: bytes) -> None:
         self._url = url
 
     def on_message_complete(self) -> None:
+        if self._url == b"/received":
+            number = b"%d" % _Connection.received
+            self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(number), number))
+            return
         if self._url != b"/endless" or self._parser.get_method() != b"GET":
             self._transport.write(_HELLO)
             if not self._parser.should_keep_alive():

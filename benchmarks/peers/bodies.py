@@ -1,8 +1,11 @@
 """Large bodies: down, up, and both at once."""
 
+import contextlib
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from http.client import HTTPConnection
 from typing import Literal
 
 from benchmarks import load
@@ -19,7 +22,8 @@ BULK = Work(
     "bulk",
     "Large bodies",
     "curl loads from, or sends to, a service that gives and takes bytes without an end, for a fixed time, over 1 and 8 "
-    "plain connections; both ways at once with as many again. MB are 10⁶ bytes, sums of all connections.",
+    "plain connections; both ways at once with as many again. What goes up counts when it has come to the service. MB "
+    "are 10⁶ bytes, sums of all connections.",
     "MB/s",
     "higher",
     "peers-bulk.png",
@@ -39,13 +43,24 @@ def rate(way: Way, direction: Direction, streams: int, seconds: float) -> float:
     target = way.targets["bulk"]
 
     def one(end: load.Direction) -> float:
-        return load.bulk(target.url, way.authority, end, streams, seconds, target.address)
+        before, began = _received(way), time.perf_counter()
+        loaded = load.bulk(target.url, way.authority, end, streams, seconds, target.address)
+        if end == "down":
+            return loaded
+        return (_received(way) - before) / (time.perf_counter() - began)
 
     ends = _ENDS[direction]
     if len(ends) == 1:
         return one(ends[0])
     with ThreadPoolExecutor(len(ends)) as pool:
         return sum(pool.map(one, ends))
+
+
+def _received(way: Way) -> int:
+    """What has come to the service: what a visitor has sent may still lie in buffers on the way."""
+    with way.place.at_agent(), contextlib.closing(HTTPConnection("127.0.0.1", way.bulk_port, timeout=30)) as service:
+        service.request("GET", "/received")
+        return int(service.getresponse().read())
 
 
 def _bulk(direction: Direction, streams: int, way: Way, size: Size) -> Iterator[Sample]:

@@ -23,6 +23,8 @@ class Way:
     place: Place
     authority: Path
     """Some file of certificates: plain loads of curl want one all the same."""
+    bulk_port: int
+    """The service for large bodies itself, on the agent's loopback."""
     tunnel: Tunnel | None = None
 
     def roles(self) -> dict[str, list[int]]:
@@ -89,7 +91,7 @@ def running_stage(
     stage = Stage()
     with contextlib.ExitStack() as stack:
         running = stack.enter_context(ground.services(place))
-        stage.ways.append(Way(NO_TUNNEL.name, _direct(running, place), place, ground.authority))
+        stage.ways.append(Way(NO_TUNNEL.name, _direct(running, place), place, ground.authority, running.bulk))
         for contender in contenders:
             name = contender.named.name
             if not set(names).intersection(contender.carries):
@@ -100,7 +102,7 @@ def running_stage(
                 stage.absent[name] = f"it did not start: {error}"
                 print(f"{name} did not start: {error}", file=sys.stderr, flush=True)
                 continue
-            stage.ways.append(Way(name, made.targets, place, ground.authority, made))
+            stage.ways.append(Way(name, made.targets, place, ground.authority, running.bulk, made))
         yield stage
 
 
