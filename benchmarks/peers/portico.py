@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -60,11 +61,24 @@ class Portico(Contender):
             *("--domain", DOMAIN, "--https-addr", f"{setting.place.server_address}:0", "--log-level", "warning"),
             *("--tcp-ports", f"{min(public)}-{max(public)}", "--max-sessions", "2000", "--drain-seconds", "0"),
         ]
-        with running_edge(setting.directory, *flags) as edge:
+        with running_edge(setting.directory, *flags) as edge, _ending_with_us(edge.process.pid):
             host, port = setting.place.dial(edge.https_port, setting.place.server_address)
             if host in {"127.0.0.1", setting.place.server_address}:
                 host = setting.place.server_name
             yield _Edge(self.kind, edge, setting, f"{host}:{port}")
+
+
+@contextlib.contextmanager
+def _ending_with_us(pid: int) -> Iterator[None]:
+    """End that process even where this program is killed: its end of the pipe closes then, and the guard reads on."""
+    guard = subprocess.Popen(["sh", "-c", 'read -r _; kill "$1"', "sh", str(pid)], stdin=subprocess.PIPE)
+    assert guard.stdin is not None
+    try:
+        yield
+    finally:
+        guard.kill()
+        guard.wait()
+        guard.stdin.close()
 
 
 class _Edge:
