@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 FIRST_STEP = 0.25
 """Seconds; the upper end of the first wait after the immediate retry."""
+EAGER_STEP = 0.5
+"""Seconds; no wait of an eager attempt is longer."""
 LONGEST_STEP = 30.0
 """Seconds; no wait is longer."""
 
@@ -19,8 +21,11 @@ class Backoff:
         self,
         first: float = FIRST_STEP,
         longest: float = LONGEST_STEP,
+        eager: int = 0,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
+        """`eager`: how many attempts are made before the upper end passes EAGER_STEP; what is away may only stumble."""
+        self._eager = eager
         self._first = first
         self._longest = longest
         self._uniform = uniform
@@ -31,7 +36,10 @@ class Backoff:
         attempt, self._attempts = self._attempts, self._attempts + 1
         if attempt == 0:
             return 0.0
-        upper = min(self._longest, self._first * 2 ** min(attempt - 1, 30))
+        if attempt <= self._eager:
+            upper = min(EAGER_STEP, self._first * 2 ** (attempt - 1))
+        else:
+            upper = min(self._longest, self._first * 2 ** min(attempt - max(self._eager - 1, 1), 30))
         return self._uniform(0.0, upper)
 
     def reset(self) -> None:

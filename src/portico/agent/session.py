@@ -34,6 +34,8 @@ REQUEST_SECONDS: Final = 30.0
 FAREWELL_SECONDS: Final = 2.0
 BUSY_ATTEMPTS: Final = 8
 """How often the first connection is tried against an edge that says it is not ready."""
+EAGER_ATTEMPTS: Final = 60
+"""Retries that come quickly, about a quarter of a minute: edges restart and networks change in less."""
 STEADY_SECONDS: Final = 5.0
 """A link that lasted so long makes the next retry immediate again."""
 
@@ -234,7 +236,7 @@ class AgentSession:
         return link
 
     async def _keep_online(self) -> None:
-        backoff = Backoff()
+        backoff = Backoff(eager=EAGER_ATTEMPTS)
         loop = asyncio.get_running_loop()
         while True:
             link = self._link

@@ -1,6 +1,7 @@
 """Runs an agent in the foreground: connect, open the endpoints, show what happens, leave nothing behind."""
 
 import asyncio
+import importlib
 import logging
 import os
 import signal
@@ -93,10 +94,10 @@ class _Run:
         """Only after the endpoints are online, which its libraries would delay. An agent works without it, too."""
         if self._keys.web_addr == "false" or self._stop.is_set():
             return
-        from portico.agent.web import WebInterface
-
+        # In a thread, so that the first visitors do not wait for the import.
+        interface = await asyncio.to_thread(importlib.import_module, "portico.agent.web")
         try:
-            web = WebInterface(
+            web = interface.WebInterface(
                 self._agent,
                 self._keys.web_addr,
                 allow_hosts=self._keys.web_allow_hosts,

@@ -22,6 +22,14 @@ def test_the_first_retry_is_immediate_and_the_bound_doubles_up_to_the_longest() 
     assert backoff.next_delay() == 0
 
 
+def test_eager_attempts_come_quickly_before_the_bound_doubles_on() -> None:
+    bounds: list[float] = []
+    backoff = Backoff(eager=5, uniform=lambda _, high: bounds.append(high) or high)
+    for _ in range(14):
+        backoff.next_delay()
+    assert bounds == [0.25, 0.5, 0.5, 0.5, 0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+
+
 @given(st.integers(1, 5000))
 def test_delays_stay_between_nothing_and_the_longest(attempts: int) -> None:
     backoff = Backoff()
