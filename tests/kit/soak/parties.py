@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class Program:
         self.log = log
         self._environment = {**(environment or os.environ), "PYTHONPATH": os.pathsep.join(_python_path())}
         self._process: subprocess.Popen[str] | None = None
+        self._talking = threading.Lock()
 
     @property
     def pid(self) -> int:
@@ -64,12 +66,13 @@ class Program:
         return line
 
     def say(self, line: str) -> str:
-        """Tell it something; its answer."""
+        """Tell it something; its answer. Two faults may meet here."""
         assert self._process is not None
         assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-        return self.read()
+        with self._talking:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+            return self.read()
 
     def kill(self) -> None:
         """As the kernel does when memory is short."""
