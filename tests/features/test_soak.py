@@ -88,6 +88,8 @@ async def test_no_fault_changes_a_byte_or_leaves_a_trace(stage: Stage, capsys: p
         watching.cancel()
         with capsys.disabled():
             print(report(journal, health, at_rest))
+    for side in stage.sides:
+        await asyncio.to_thread(side.hop.say, "bury")
     assert journal.violations() == []
     assert health.leaks() == []
     await asyncio.to_thread(eventually, lambda: health.relay_figure("streams") == 0)

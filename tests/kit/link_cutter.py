@@ -41,6 +41,13 @@ class LinkCutter:
             with contextlib.suppress(OSError):
                 near.shutdown(socket.SHUT_RDWR)
 
+    def bury(self) -> None:
+        """End what is frozen: the other side's kernel would keep its half for ever."""
+        frozen, self._frozen = self._frozen, set()
+        for side in frozen:
+            with contextlib.suppress(OSError):
+                side.shutdown(socket.SHUT_RDWR)
+
     def refuse(self, refusing: bool) -> None:
         """End new connections at once, or serve them again."""
         self._refusing = refusing

@@ -14,7 +14,12 @@ def main() -> None:
     """Until standard input ends."""
     cutter = LinkCutter(("127.0.0.1", int(sys.argv[1])))
     print(cutter.port, flush=True)
-    verbs = {"cut": cutter.cut, "freeze": cutter.freeze, "freeze_and_cut_agent_side": cutter.freeze_and_cut_agent_side}
+    verbs = {
+        "cut": cutter.cut,
+        "freeze": cutter.freeze,
+        "freeze_and_cut_agent_side": cutter.freeze_and_cut_agent_side,
+        "bury": cutter.bury,
+    }
     for line in sys.stdin:
         verbs[line.strip()]()
         print("done", flush=True)
