@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from portico.model.errors import ErrorCode
+from portico.relay.carriage import Carrier
 from portico.relay.link import BindLease
-from portico.relay.visitors import Carrier, Visitor
+from portico.relay.visitors import Visitor
 
 BACKLOG: Final = 1024
 

@@ -23,7 +23,7 @@ class Figures:
     streams_refused_total: int = 0
     """Visitors turned away by the stream limit of their session."""
     streams_failed_total: int = 0
-    """Streams that ended before the first byte of an answer."""
+    """Streams that ended before the first byte of an answer to the request on them."""
     bytes_in_total: int = 0
     """From visitors to agents."""
     bytes_out_total: int = 0

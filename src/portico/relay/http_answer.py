@@ -7,8 +7,6 @@ from typing import Final
 from portico.model import pages
 from portico.model.errors import ErrorCode
 
-HEAD_BYTES: Final = 16_384
-"""How much of a request's head is looked at."""
 _ACCEPT: Final = re.compile(rb"\r\naccept:[ \t]*([^\r]*)", re.IGNORECASE)
 
 NO_AGENT: Final = (
@@ -18,8 +16,11 @@ NO_AGENT: Final = (
 
 
 def error_page(code: ErrorCode, detail: str, head: bytes, mark: str) -> bytes:
-    """A page for the visitor who sent `head`. `mark` names the response header that tells Envoy the error's number."""
-    accept = _ACCEPT.search(head, 0, HEAD_BYTES)
+    """A page for the visitor whose request begins with `head`.
+
+    `mark` names the response header that tells Envoy the error's number.
+    """
+    accept = _ACCEPT.search(head)
     content_type, body = pages.render(code, detail, accept[1].decode("latin-1") if accept else "")
     fields = [f"{name}: {value}" for name, value in pages.mark_fields(code, mark)] if mark else []
     return _response(code.status or 502, content_type, body, fields, bodiless=head.startswith(b"HEAD "))

@@ -3,18 +3,17 @@
 import asyncio
 import select
 import socket
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from portico.model.errors import STREAM_LIMIT, UPSTREAM_UNREACHABLE, ErrorCode, PorticoError
 from portico.relay import http_answer, limits
-from portico.relay.figures import Figures
+from portico.relay.carriage import Carriage, Carrier
 from portico.relay.link import BindLease
+from portico.relay.unanswered import Unanswered
 from portico.tunnel import frames
 from portico.tunnel.handler import StreamHandler
 from portico.tunnel.proxy_protocol import ProxyInfo, ProxyReader
 
-KEEP_BYTES: Final = 0x10000
-"""What is kept to be sent again on another stream. A refusal comes within a round trip, when little has been sent."""
 REASON_SECONDS: Final = 0.01
 """How long a reset stream waits for the agent's reason: a RST overtakes it on the way."""
 LINGER_SECONDS: Final = 5.0
@@ -24,54 +23,15 @@ WATCH_SECONDS: Final = 60.0
 ALONE_SECONDS: Final = 30.0
 """How long an upstream may take to end the connection of a visitor who has left."""
 NO_ANSWER: Final = UPSTREAM_UNREACHABLE, "The agent closed the connection without an answer."
-
-
-class Carriage(Protocol):
-    """What carries one visitor: a stream of an agent's session, or a channel of an SSH connection."""
-
-    def write(self, data: bytes) -> None:
-        """Send bytes to the upstream."""
-
-    def write_eof(self) -> None:
-        """The visitor sends no more."""
-
-    def pause_reading(self) -> None:
-        """Take no more of the upstream's bytes."""
-
-    def resume_reading(self) -> None:
-        """Take them again."""
-
-    def abandon(self) -> None:
-        """Let go of it; its handler's `connection_lost` follows."""
-
-
-class Carrier(Protocol):
-    """What a visitor needs of the session that carries it."""
-
-    figures: Figures
-    mark: str
-    """Response header in which Envoy awaits the number of our own pages' errors."""
-
-    def open_proxy(self, lease: BindLease, address: ProxyInfo, first: bytes, handler: StreamHandler) -> Carriage:
-        """Carry a visitor from `address`, whose bytes begin with `first`.
-
-        Raises PorticoError(STREAM_LIMIT or SESSION_CLOSED).
-        """
-
-    @property
-    def alive(self) -> bool:
-        """Whether the session still carries streams."""
-
-    def failure(self, bind: str) -> tuple[ErrorCode, str] | None:
-        """What the agent has just said about a failure of the bind's upstream, if anything."""
+_NOBODY: Final = ProxyInfo()
 
 
 class Visitor(asyncio.Protocol):
     """One connection to a bind's socket; `Passage` is the side of its stream."""
 
     __slots__ = (
-        "_address", "_attempts", "_discarding", "_finished", "_head", "_kept", "_kept_bytes",
-        "_lease", "_passage", "_peers", "_reader", "_timer", "carrier", "transport", "waiting",
+        "_address", "_attempts", "_discarding", "_finished", "_lease", "_passage", "_peers", "_reader", "_timer",
+        "_unanswered", "carrier", "transport", "waiting",
     )  # fmt: skip
 
     def __init__(self, lease: BindLease, carrier: Carrier, peers: set["Visitor"]) -> None:
@@ -79,14 +39,10 @@ class Visitor(asyncio.Protocol):
         self.carrier = carrier
         self._peers = peers
         self._passage: Passage | None = None
-        self._address = ProxyInfo()
+        self._address = _NOBODY
         self._reader = ProxyReader() if lease.visitor_address else None
         """Reads who the visitor is, as long as that is not known."""
-        self._kept: list[bytes] | None = []
-        """What went into a stream that has not shown to be accepted; None when it cannot be sent again."""
-        self._kept_bytes = 0
-        self._head = b""
-        """Where a request begins, for what the visitor accepts as a page."""
+        self._unanswered = Unanswered()
         self._attempts = 0
         self.waiting = not lease.http
         """Whether an answer is awaited, or may be: no HTTP/1.1 connection at rest."""
@@ -107,18 +63,21 @@ class Visitor(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self._peers.add(self)
         if self._reader is None and not self._lease.http:
-            self._offer()
+            self._begin(b"")
 
     def data_received(self, data: bytes) -> None:
         """Pass the visitor's bytes on."""
-        self.waiting = True
+        waiting, self.waiting = self.waiting, True
         passage = self._passage
         if passage is None:
             self._begin(data)
             return
         self.carrier.figures.bytes_in_total += len(data)
-        if self._kept is not None:
-            self._keep(data)
+        if waiting or self._unanswered.rest:
+            self._unanswered.add(data)
+        else:
+            passage.answered, passage.reused = False, True
+            self._unanswered.begin(data, http1=True)
         passage.stream.write(data)
 
     def eof_received(self) -> bool:
@@ -179,9 +138,8 @@ class Visitor(asyncio.Protocol):
             self.transport.resume_reading()
 
     def accepted(self) -> None:
-        """The upstream has answered: nothing will be sent again, no page will be shown."""
-        self._kept = None
-        self._head = b""
+        """The upstream has begun to answer."""
+        self._unanswered.answered()
 
     def upstream_finished(self, passage: "Passage") -> None:
         """The upstream sends no more; only an HTTP connection is over with that."""
@@ -199,10 +157,11 @@ class Visitor(asyncio.Protocol):
         self._stop_timer()
         if self.transport.is_closing():
             return
-        if code == frames.ErrorCode.ACCEPT_QUEUE_FULL and self._may_retry():
-            self.transport.pause_reading()
-            delay = limits.STREAM_RETRY_SECONDS * 2 ** (self._attempts - 1)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._retry)
+        if passage.reused and not passage.answered and self._may_repeat():
+            self._attempts = 0
+            self._retry_after(0)
+        elif code == frames.ErrorCode.ACCEPT_QUEUE_FULL and not passage.reused and self._may_retry():
+            self._retry_after(limits.STREAM_RETRY_SECONDS * 2 ** (self._attempts - 1))
         elif code == frames.ErrorCode.REFUSED and not passage.answered:
             self._refuse_for_number(code)
         elif not passage.answered and self.carrier.alive:
@@ -210,6 +169,9 @@ class Visitor(asyncio.Protocol):
             self._discarding = True
             self.transport.resume_reading()
             self._timer = asyncio.get_running_loop().call_later(REASON_SECONDS, self._give_up, code)
+        elif self._asks_already():
+            self._attempts = 0
+            self.transport.resume_reading()
         else:
             self._close(code)
 
@@ -229,10 +191,8 @@ class Visitor(asyncio.Protocol):
             self._address, data, self._reader = address, self._reader.rest, None
             if self._lease.http and not data:
                 return
-        if data:
-            self.carrier.figures.bytes_in_total += len(data)
-            self._head = data[: http_answer.HEAD_BYTES]
-            self._keep(data)
+        self.carrier.figures.bytes_in_total += len(data)
+        self._unanswered.begin(data, http1=self._lease.http == 1)
         self._offer()
 
     def _offer(self) -> None:
@@ -240,8 +200,7 @@ class Visitor(asyncio.Protocol):
         passage = Passage(self)
         self._attempts += 1
         try:
-            kept = b"".join(self._kept or ())
-            passage.stream = self.carrier.open_proxy(self._lease, self._address, kept, passage)
+            passage.stream = self.carrier.open_proxy(self._lease, self._address, self._unanswered.kept, passage)
         except PorticoError as error:
             if error.code is STREAM_LIMIT:
                 self._refuse_for_number(None)
@@ -252,15 +211,27 @@ class Visitor(asyncio.Protocol):
         if self._finished:
             passage.stream.write_eof()
 
-    def _keep(self, data: bytes) -> None:
-        assert self._kept is not None
-        self._kept_bytes += len(data)
-        self._kept.append(data)
-        if self._kept_bytes > KEEP_BYTES and self._passage is not None:
-            self._kept = None
-
     def _may_retry(self) -> bool:
-        return self._kept is not None and self._attempts < limits.STREAM_ATTEMPTS
+        return self._unanswered.is_whole and self._attempts < limits.STREAM_ATTEMPTS
+
+    def _may_repeat(self) -> bool:
+        """Whether a request may go to a second stream, because its upstream had closed the first meanwhile.
+
+        RFC 9112, 9.3.1 and 9.5: whoever keeps connections open has to expect that.
+        """
+        return self._is_between_answers() and self._unanswered.repeatable
+
+    def _asks_already(self) -> bool:
+        """Whether the next request is here already, of which the upstream that has closed saw nothing."""
+        return not self.waiting and self._is_between_answers() and self._unanswered.rest == 0 and self._is_readable()
+
+    def _is_between_answers(self) -> bool:
+        """Whether the visitor has taken all that was answered, and another stream may answer what comes next."""
+        return self.carrier.alive and self.transport.get_write_buffer_size() == 0
+
+    def _retry_after(self, seconds: float) -> None:
+        self.transport.pause_reading()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._retry)
 
     def _retry(self) -> None:
         self._timer = None
@@ -280,13 +251,13 @@ class Visitor(asyncio.Protocol):
 
     def _refuse(self, error: ErrorCode, detail: str, code: int | None = None) -> None:
         """Show our own page where Envoy speaks HTTP/1.1 to us; elsewhere a closed connection has to say it."""
-        if self._lease.http == 1 and self._head:
-            self.transport.write(http_answer.error_page(error, detail, self._head, self.carrier.mark))
+        if self._lease.http == 1 and self._unanswered.head:
+            self.transport.write(http_answer.error_page(error, detail, self._unanswered.head, self.carrier.mark))
         self._close(code)
 
     def _close(self, code: int | None) -> None:
         """Close after what is written, or cut where a reset `code` says that bytes are missing."""
-        if self._lease.http == 1 and (code is None or self._head):
+        if self._lease.http == 1 and (code is None or self._unanswered.head):
             # Envoy takes an answer that comes before its request is sent, but forgets it when a write fails: so the
             # rest of the request is read and dropped.
             self._discarding = True
@@ -311,12 +282,19 @@ class Visitor(asyncio.Protocol):
 
     def _has_left(self) -> bool:
         """Whether the visitor's side is closed in both directions, which reading does not tell from half-closed."""
+        return self._polled(0) != 0
+
+    def _is_readable(self) -> bool:
+        return self._polled(select.POLLIN) == select.POLLIN
+
+    def _polled(self, events: int) -> int:
+        """What poll(2) says of the visitor's socket now."""
         connection: socket.socket | None = self.transport.get_extra_info("socket")
         if connection is None or connection.fileno() < 0:
-            return True
+            return select.POLLNVAL
         poll = select.poll()
-        poll.register(connection.fileno(), 0)
-        return bool(poll.poll(0))
+        poll.register(connection.fileno(), events)
+        return next((event for _, event in poll.poll(0)), 0)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -327,7 +305,7 @@ class Visitor(asyncio.Protocol):
 class Passage(StreamHandler):
     """One attempt to carry a visitor: the upstream's bytes go to the visitor's socket as they come."""
 
-    __slots__ = ("_alone", "_always_waiting", "_figures", "_visitor", "answered", "stream")
+    __slots__ = ("_alone", "_always_waiting", "_figures", "_visitor", "answered", "reused", "stream")
 
     def __init__(self, visitor: Visitor) -> None:
         self._visitor = visitor
@@ -335,6 +313,9 @@ class Passage(StreamHandler):
         self._alone: asyncio.TimerHandle | None = None
         self._always_waiting = not visitor.at_rest_between_answers
         self.answered = False
+        """Whether there was a byte of an answer to the present request, or on other protocols any byte."""
+        self.reused = False
+        """Whether an earlier request was answered here."""
         self.stream: Carriage
 
     def data_received(self, data: bytes) -> None:

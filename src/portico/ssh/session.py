@@ -23,8 +23,8 @@ from portico.model.errors import (
 )
 from portico.relay import link
 from portico.relay.binds import Bind
+from portico.relay.carriage import Carriage
 from portico.relay.session import Surroundings
-from portico.relay.visitors import Carriage
 from portico.ssh import limits
 from portico.ssh.channel import VisitorChannel
 from portico.ssh.command import Command
