@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from portico.agent.dial_reason import NO_HTTP2, DialError, explain
+from portico.agent.hand_over import hand_over
 from portico.agent.names import resolve
 from portico.agent.upstream import Upstream, UpstreamScheme
 from portico.agent.upstream_tls import UNVERIFIED, UpstreamTls
@@ -55,23 +56,17 @@ class Dialer:
             raise DialError(reason, f"{self.upstream}: {words}") from error
 
     async def _connect(self, factory: Callable[[], ProtocolT], preface: bytes) -> ProtocolT:
-        loop = asyncio.get_running_loop()
         sock = await self._open()
-        try:
-            if preface:
-                await loop.sock_sendall(sock, preface)
-            if sock.family is getattr(socket, "AF_UNIX", None):
-                _, protocol = await loop.create_unix_connection(factory, sock=sock)
-                return protocol
-            server_name = self._server_name if self._context else None
-            transport, protocol = await loop.create_connection(
-                factory, sock=sock, ssl=self._context, server_hostname=server_name
-            )
-            if self._needs_http2:
-                _check_http2(transport, str(self.upstream))
-        except BaseException:
-            sock.close()
-            raise
+        if preface:
+            try:
+                await asyncio.get_running_loop().sock_sendall(sock, preface)
+            except BaseException:
+                sock.close()
+                raise
+        server_name = self._server_name if self._context else None
+        transport, protocol = await hand_over(sock, factory, self._context, server_name)
+        if self._needs_http2:
+            _check_http2(transport, str(self.upstream))
         return protocol
 
     async def _open(self) -> socket.socket:

@@ -13,6 +13,7 @@ from portico.agent.dial import open_socket
 from portico.agent.dial_reason import DialError, DialReason, explain
 from portico.agent.edge_address import check_proxy, edge_context
 from portico.agent.edge_errors import edge_error
+from portico.agent.hand_over import hand_over
 from portico.agent.names import resolve
 from portico.agent.settings import SessionSettings
 from portico.model.errors import AUTHTOKEN_UNKNOWN, CONNECT_FAILED, EDGE_UNTRUSTED, ErrorCode, PorticoError
@@ -155,14 +156,7 @@ class Linker:
             session = Session(client=True, now=loop.time(), max_peer_streams=PEER_STREAMS)
             return SessionProtocol(session, self._on_stream, _resolver(ended), self._on_event)
 
-        sock = await self._open()
-        try:
-            _, made = await loop.create_connection(
-                protocol, sock=sock, ssl=self._context, server_hostname=self._settings.edge.host
-            )
-        except BaseException:
-            sock.close()
-            raise
+        _, made = await hand_over(await self._open(), protocol, self._context, self._settings.edge.host)
         return EdgeLink(made, ended, loop.time())
 
     async def _open(self) -> socket.socket:
