@@ -305,6 +305,25 @@ async def test_an_upstream_that_is_down_is_said_and_recovers(
         assert "portico-error-code" not in answer.headers
 
 
+async def test_a_kept_connection_that_closes_under_a_request(edge: RunningEdge, trust: ssl.SSLContext) -> None:
+    """Each connection answers one request, and closes when it has read a second one."""
+    read: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        read.append((await read_head(reader))[0])
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        read.append((await read_head(reader))[0])
+        writer.close()
+
+    async with raw_upstream(serve) as port, visitor(trust) as client:
+        url = (await forward(edge, port)).url()
+        assert [(await client.get(url)).status_code for _ in range(3)] == [200, 200, 200]
+        assert read == ["GET / HTTP/1.1"] * 5
+        answer = await client.post(url)
+        assert (answer.status_code, answer.headers["ngrok-error-code"]) == (502, "ERR_NGROK_8012")
+        assert read[5:] == ["POST / HTTP/1.1"]
+
+
 async def test_an_upstream_that_says_nothing_is_a_gateway_timeout(edge: RunningEdge, trust: ssl.SSLContext) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()

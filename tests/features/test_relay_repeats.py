@@ -1,8 +1,6 @@
 """Upstreams that close a kept connection while the next request is on its way to them."""
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -172,19 +170,31 @@ async def test_requests_one_by_one_without_waiting_are_never_sent_again(relay: R
         await kept.is_shown_the_page(1)
 
 
-async def test_a_request_that_came_with_the_streams_end_goes_to_a_new_one(relay: RelayProcess) -> None:
+@pytest.mark.parametrize("request_", [GET, POST])
+async def test_a_request_that_crosses_the_streams_end_goes_to_a_new_one(relay: RelayProcess, request_: bytes) -> None:
     """Nothing of it was passed on, so any request may."""
     async with Kept(relay, await relay.agent()) as kept:
-        os.kill(relay.process.pid, signal.SIGSTOP)
         kept.stream.stream.write_eof()
-        await asyncio.sleep(0)  # the end leaves the agent here, before the request
-        kept.writer.write(POST)
-        await kept.writer.drain()
-        os.kill(relay.process.pid, signal.SIGCONT)
-        again = await kept.answered(POST, 2)
-        assert bytes(again.received) == POST
+        await kept.stream.until(lambda seen: seen.over)
+        again = await kept.exchange(request_, 2)
+        assert bytes(again.received) == request_
         assert bytes(kept.stream.received) == GET
         assert await kept.retried() == 0
+
+
+async def test_a_connection_whose_upstream_has_closed_is_closed_a_little_later(relay: RelayProcess) -> None:
+    async with Kept(relay, await relay.agent()) as kept:
+        kept.stream.stream.write_eof()
+        assert await kept.reader.read() == b""
+
+
+async def test_a_visitor_who_leaves_meanwhile_leaves_nothing(relay: RelayProcess) -> None:
+    async with Kept(relay, await relay.agent()) as kept:
+        kept.stream.stream.write_eof()
+        await kept.stream.until(lambda seen: seen.over)
+        kept.writer.write_eof()
+        assert await kept.reader.read() == b""
+        assert (await kept.relay.control.figures())["streams"] == 0
 
 
 async def test_an_answer_that_ends_with_its_connection_still_does(relay: RelayProcess) -> None:

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from kit.edge import RunningEdge
 from kit.ssh import SshUser
+from kit.visit import trust
 
 MEGABYTES = 64
 BLOCK = random.Random(1).randbytes(1 << 20)
@@ -155,6 +157,32 @@ def test_the_upstream_s_end_reaches_the_visitor_and_back(user: SshUser) -> None:
         with dial(url) as visitor:
             visitor.sendall(b"stay")
         assert gone.wait(30)
+
+
+def test_a_kept_connection_that_closes_under_a_request(user: SshUser, edge: RunningEdge) -> None:
+    read: list[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        read.append(connection.recv(65_536))
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        read.append(connection.recv(65_536))
+
+    with upstream(serve) as port, user.forward("-R", f"0:localhost:{port}", user.door, "http") as (_, url):
+        parts = urlsplit(url)
+
+        def ask(method: str) -> httpx.Response:
+            # One visitor's connection stays with one thread of Envoy, and so with one pool of connections to the relay.
+            sni = {"sni_hostname": parts.hostname}
+            return visitor.request(
+                method, f"https://127.0.0.1:{parts.port}/", headers={"host": parts.netloc}, extensions=sni
+            )
+
+        with httpx.Client(verify=trust(edge), timeout=60, trust_env=False) as visitor:
+            assert [ask("GET").status_code for _ in range(3)] == [200, 200, 200]
+            assert [request[:4] for request in read] == [b"GET "] * 5
+            answer = ask("POST")
+        assert (answer.status_code, answer.headers["ngrok-error-code"]) == (502, "ERR_NGROK_8012")
+        assert [request[:4] for request in read[5:]] == [b"POST"]
 
 
 def test_visitors_who_do_not_read_stop_nobody_else(user: SshUser, edge: RunningEdge) -> None:

@@ -8,6 +8,9 @@ from portico.model import pages
 from portico.model.errors import ErrorCode
 
 _ACCEPT: Final = re.compile(rb"\r\naccept:[ \t]*([^\r]*)", re.IGNORECASE)
+_BODILESS: Final = b"HTTP/1.1 204", b"HTTP/1.1 304"
+_FRAMING: Final = re.compile(rb"\n(?:content-length|transfer-encoding):", re.IGNORECASE)
+_FRAMING_BYTES: Final = 4_096
 
 NO_AGENT: Final = (
     b"This address is for agents and speaks their protocol.\n"
@@ -24,6 +27,11 @@ def error_page(code: ErrorCode, detail: str, head: bytes, mark: str) -> bytes:
     content_type, body = pages.render(code, detail, accept[1].decode("latin-1") if accept else "")
     fields = [f"{name}: {value}" for name, value in pages.mark_fields(code, mark)] if mark else []
     return _response(code.status or 502, content_type, body, fields, bodiless=head.startswith(b"HEAD "))
+
+
+def is_framed(answer: bytes) -> bool:
+    """Whether the answer that begins with `answer` ends by itself (RFC 9112, 6.3), as far as its first bytes tell."""
+    return answer.startswith(_BODILESS) or _FRAMING.search(answer, 0, _FRAMING_BYTES) is not None
 
 
 def misdirected() -> bytes:

@@ -22,6 +22,11 @@ WATCH_SECONDS: Final = 60.0
 """How often a visitor who cannot be read from is looked at for having left."""
 ALONE_SECONDS: Final = 30.0
 """How long an upstream may take to end the connection of a visitor who has left."""
+PARTING_SECONDS: Final = 0.5
+"""How long a connection stays open whose upstream has closed: what asks meanwhile goes to a new stream.
+
+Envoy often sends the next request right after an answer, and could do so before it sees our close.
+"""
 NO_ANSWER: Final = UPSTREAM_UNREACHABLE, "The agent closed the connection without an answer."
 _NOBODY: Final = ProxyInfo()
 
@@ -169,9 +174,10 @@ class Visitor(asyncio.Protocol):
             self._discarding = True
             self.transport.resume_reading()
             self._timer = asyncio.get_running_loop().call_later(REASON_SECONDS, self._give_up, code)
-        elif self._asks_already():
+        elif code is None and passage.framed and self._may_ask_again():
             self._attempts = 0
             self.transport.resume_reading()
+            self._timer = asyncio.get_running_loop().call_later(PARTING_SECONDS, self._close, None)
         else:
             self._close(code)
 
@@ -191,6 +197,7 @@ class Visitor(asyncio.Protocol):
             self._address, data, self._reader = address, self._reader.rest, None
             if self._lease.http and not data:
                 return
+        self._stop_timer()
         self.carrier.figures.bytes_in_total += len(data)
         self._unanswered.begin(data, http1=self._lease.http == 1)
         self._offer()
@@ -221,9 +228,9 @@ class Visitor(asyncio.Protocol):
         """
         return self._is_between_answers() and self._unanswered.repeatable
 
-    def _asks_already(self) -> bool:
-        """Whether the next request is here already, of which the upstream that has closed saw nothing."""
-        return not self.waiting and self._is_between_answers() and self._unanswered.rest == 0 and self._is_readable()
+    def _may_ask_again(self) -> bool:
+        """Whether what comes next is a request, of which the upstream that has closed saw nothing."""
+        return not self.waiting and self._is_between_answers() and self._unanswered.rest == 0
 
     def _is_between_answers(self) -> bool:
         """Whether the visitor has taken all that was answered, and another stream may answer what comes next."""
@@ -282,19 +289,12 @@ class Visitor(asyncio.Protocol):
 
     def _has_left(self) -> bool:
         """Whether the visitor's side is closed in both directions, which reading does not tell from half-closed."""
-        return self._polled(0) != 0
-
-    def _is_readable(self) -> bool:
-        return self._polled(select.POLLIN) == select.POLLIN
-
-    def _polled(self, events: int) -> int:
-        """What poll(2) says of the visitor's socket now."""
         connection: socket.socket | None = self.transport.get_extra_info("socket")
         if connection is None or connection.fileno() < 0:
-            return select.POLLNVAL
+            return True
         poll = select.poll()
-        poll.register(connection.fileno(), events)
-        return next((event for _, event in poll.poll(0)), 0)
+        poll.register(connection.fileno(), 0)
+        return bool(poll.poll(0))
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -305,7 +305,7 @@ class Visitor(asyncio.Protocol):
 class Passage(StreamHandler):
     """One attempt to carry a visitor: the upstream's bytes go to the visitor's socket as they come."""
 
-    __slots__ = ("_alone", "_always_waiting", "_figures", "_visitor", "answered", "reused", "stream")
+    __slots__ = ("_alone", "_always_waiting", "_figures", "_visitor", "answered", "framed", "reused", "stream")
 
     def __init__(self, visitor: Visitor) -> None:
         self._visitor = visitor
@@ -314,6 +314,8 @@ class Passage(StreamHandler):
         self._always_waiting = not visitor.at_rest_between_answers
         self.answered = False
         """Whether there was a byte of an answer to the present request, or on other protocols any byte."""
+        self.framed = False
+        """Whether the last answer says where it ends, so that the visitor needs no close for it."""
         self.reused = False
         """Whether an earlier request was answered here."""
         self.stream: Carriage
@@ -322,6 +324,7 @@ class Passage(StreamHandler):
         """Bytes of the upstream."""
         if not self.answered:
             self.answered = True
+            self.framed = http_answer.is_framed(data)
             self._visitor.accepted()
         self._figures.bytes_out_total += len(data)
         if self._alone is None:

@@ -38,3 +38,19 @@ def test_any_request_and_any_reason_give_one_whole_answer(head: bytes, reason: s
 
 def test_misdirected_requests_are_told_so() -> None:
     assert http_answer.misdirected().startswith(b"HTTP/1.1 421 Misdirected Request\r\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "framed"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", True),
+        (b"HTTP/1.1 200 OK\r\na: b\r\ntransfer-encoding: chunked\r\n\r\n", True),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", True),
+        (b"HTTP/1.1 304 Not Modified\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nx-content-length: 2\r\n\r\nok", False),
+        (b"HTTP/1.0 200 OK\r\n\r\nok", False),
+        (b"", False),
+    ],
+)
+def test_answers_that_end_by_themselves(answer: bytes, framed: bool) -> None:
+    assert http_answer.is_framed(answer) == framed
