@@ -4,13 +4,13 @@ import http.client
 import json
 import ssl
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from portico.agent.edge_address import EdgeAddress, edge_context
 from portico.agent.names import is_loopback_name
 from portico.model.errors import API_REFUSED, API_UNREACHABLE, EDGE_UNTRUSTED, OPTION_INVALID, PorticoError, all_codes
+from portico.model.names import is_ip
 
 if TYPE_CHECKING:
     from portico.model.errors import ErrorCode
@@ -83,14 +83,11 @@ class _Connection(http.client.HTTPSConnection):
 def api_url(connect_url: str) -> str:
     """The API's address of the edge whose agents dial `connect_url`. Raises PorticoError(OPTION_INVALID)."""
     address = EdgeAddress.parse(connect_url)
-    try:
-        ip_address(address.host)
-    except ValueError:
-        domain = address.host.removeprefix("connect.")
-        return f"https://{EdgeAddress(f'api.{domain}', address.port)}"
-    raise PorticoError(
-        OPTION_INVALID, f"the edge is only known as {address}", fix="Name its API: --url https://api.DOMAIN[:PORT]."
-    )
+    if is_ip(address.host):
+        fix = "Name its API: --url https://api.DOMAIN[:PORT]."
+        raise PorticoError(OPTION_INVALID, f"the edge is only known as {address}", fix=fix)
+    domain = address.host.removeprefix("connect.")
+    return f"https://{EdgeAddress(f'api.{domain}', address.port)}"
 
 
 def _understood(status: int, text: bytes) -> Any:

@@ -5,7 +5,6 @@ resolver fails, and while this process is away.
 """
 
 import asyncio
-import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Iterable
@@ -16,6 +15,7 @@ import msgspec
 
 from portico.atomic_file import PRIVATE, write_atomically
 from portico.daemon_thread import in_thread
+from portico.model.names import is_ip
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ class NameLookup:
         self._memory = memory
         self._failing: set[str] = set()
         self._on_change = on_change
-        self._found: _Found = {host: (host,) if _is_ip(host) else known.get(host, ()) for host in hosts}
-        self._names = [host for host in self._found if not _is_ip(host)]
+        self._found: _Found = {host: (host,) if is_ip(host) else known.get(host, ()) for host in hosts}
+        self._names = [host for host in self._found if not is_ip(host)]
 
     def addresses(self, host: str) -> tuple[str, ...]:
         """IP addresses, sorted; none where nothing was found yet."""
@@ -81,11 +81,3 @@ def _resolve(name: str) -> tuple[str, ...]:
     for family, _, _, _, address in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM):
         by_family.setdefault(family, set()).add(str(address[0]).partition("%")[0])
     return tuple(sorted(by_family.get(socket.AF_INET) or by_family.get(socket.AF_INET6) or ()))
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -20,7 +20,7 @@ from portico.model.acme import ChallengeKind
 from portico.model.edge import SocketAddress
 from portico.model.endpoint import EndpointUrl
 from portico.model.errors import PorticoError
-from portico.model.names import is_wildcard, normalize_host
+from portico.model.names import is_ip, is_wildcard, normalize_host
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -104,13 +104,11 @@ def parse_port_range(value: object) -> PortRange:
 def parse_domain(value: object) -> str:
     """A host name that names can be put under: no wildcard, no IP address."""
     name = parse_name(value)
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        if is_wildcard(name):
-            raise ValueError(f"{value!r} is a wildcard; give the name without `*.`") from None
-        return name
-    raise ValueError(f"{value!r} is an IP address; give a name, such as tunnels.example.com")
+    if is_ip(name):
+        raise ValueError(f"{value!r} is an IP address; give a name, such as tunnels.example.com")
+    if is_wildcard(name):
+        raise ValueError(f"{value!r} is a wildcard; give the name without `*.`")
+    return name
 
 
 def parse_name(value: object) -> str:

@@ -3,6 +3,7 @@
 # Sixty words a line are easier to read and to extend than sixty literals:
 # ruff: noqa: SIM905
 
+import ipaddress
 import re
 import secrets
 from typing import Final
@@ -24,6 +25,15 @@ falcon fern field fjord forest garden gate glade grove harbor heron hill island 
 meadow mesa moon moss ocean orchard otter palm pier pine plaza pond porch prairie reef ridge river robin shore
 spring stone summit terrace tide tower valley willow wren
 """.split()
+
+
+def is_ip(text: str) -> bool:
+    """Whether this is an IP address, version 4 or 6, and so no name."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def normalize_host(host: str) -> str:

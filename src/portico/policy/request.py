@@ -1,6 +1,5 @@
 """A request and its response, described by whoever asks for an explanation, as the variables of expressions."""
 
-import ipaddress
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from portico.model.errors import OPTION_INVALID, PorticoError
+from portico.model.names import is_ip
 from portico.policy.results import result_roots
 from portico.policy.variables import ANY, NUMBER, OBJECT, TEXT, TIME, TRUTH, variables
 
@@ -187,10 +187,8 @@ def _checked(visit: Visit) -> urllib.parse.SplitResult:
         usable = False
     if not usable or len(visit.url) > _LONGEST_URL:
         raise PorticoError(OPTION_INVALID, "the request needs a URL such as https://host/path or tcp://host:port")
-    try:
-        ipaddress.ip_address(visit.client_ip)
-    except ValueError:
-        raise PorticoError(OPTION_INVALID, "the visitor's address is no IP address") from None
+    if not is_ip(visit.client_ip):
+        raise PorticoError(OPTION_INVALID, "the visitor's address is no IP address")
     return parts
 
 

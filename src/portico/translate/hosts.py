@@ -5,12 +5,12 @@ without a word, and behind an internal listener a dead address would look alive 
 up by control.
 """
 
-import ipaddress
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from portico.model.edge import EdgeFrame
 from portico.model.endpoint import Address, AddressTls, Endpoint, HostPort, UnixSocket
+from portico.model.names import is_ip
 from portico.translate.typed import Body, extension, pipe, socket_address
 
 TransportSocket: TypeAlias = Callable[[Address], Body | None]
@@ -82,7 +82,7 @@ def _behind_header(inner: Body) -> Body:
 
 def _tls(tls: AddressTls, endpoint: Endpoint, frame: EdgeFrame) -> Body:
     """The chain and the name are verified; without `match_typed_subject_alt_names` Envoy would look at no name."""
-    by_name = not _is_ip(tls.server_name)
+    by_name = not is_ip(tls.server_name)
     trusted = {"inline_string": tls.authorities} if tls.authorities else {"filename": frame.system_authorities}
     subject = {"san_type": "DNS" if by_name else "IP_ADDRESS", "matcher": {"exact": tls.server_name}}
     common: Body = {
@@ -97,11 +97,3 @@ def _tls(tls: AddressTls, endpoint: Endpoint, frame: EdgeFrame) -> Body:
         common_tls_context=common,
         **({"sni": tls.server_name} if by_name else {}),
     )
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
