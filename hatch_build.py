@@ -19,8 +19,8 @@ import sys
 from setuptools import Distribution
 from mypyc.build import mypycify
 target, *modules = sys.argv[1:]
-options = ["--config-file=", "--follow-imports=silent", "--ignore-missing-imports", *modules]
-extensions = mypycify(options, opt_level="3", target_dir=target)
+options = ["--config-file=", f"--cache-dir={target}/types", "--follow-imports=silent", "--ignore-missing-imports"]
+extensions = mypycify([*options, *modules], opt_level="3", target_dir=target)
 distribution = Distribution({"name": "core", "packages": [], "ext_modules": extensions})
 command = distribution.get_command_obj("build_ext")
 command.build_lib, command.build_temp = target + "/lib", target + "/temp"
