@@ -17,7 +17,7 @@ async def hand_over(
 ) -> tuple[asyncio.Transport, ProtocolT]:
     """A transport that owns `sock` and a protocol of `factory`; `sock` is gone where that fails.
 
-    libuv closes the number itself, at once. uvloop (0.22, `create_connection`) tells the socket object only where the
+    libuv closes the number itself, at once. uvloop (0.23, `create_connection`) tells the socket object only where the
     transport outlives the call; else the object would close, when it is collected, what has that number by then:
     the connection of another visitor. Raises what `create_connection` raises.
     """

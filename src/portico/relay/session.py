@@ -59,12 +59,12 @@ class Surroundings:
     mark: str
     sessions: dict[str, "HeldSession"] = field(default_factory=dict)
     """The authenticated ones, by id."""
-    legs: dict[str, "AgentSession"] = field(default_factory=dict)
+    joinable: dict[str, "AgentSession"] = field(default_factory=dict)
     """Those whose agents may add connections, by the token for it."""
 
     def session_of(self, token: str) -> "AgentSession":
         """Raises PorticoError(SESSION_CLOSED)."""
-        session = self.legs.get(token)
+        session = self.joinable.get(token)
         if session is None:
             raise PorticoError(SESSION_CLOSED, "this relay has no such session")
         return session
@@ -265,7 +265,7 @@ class AgentSession:
             facts["Window"] = WIDE.window
             facts["LegToken"] = self.legs.token
             self.protocol.session.flow = WIDE
-            self._around.legs[self.legs.token] = self
+            self._around.joinable[self.legs.token] = self
 
     async def _join(self, body: Body) -> Body:
         """Become one more connection of a session that is here."""
@@ -386,7 +386,7 @@ class AgentSession:
 
     def _free(self) -> None:
         """Give up the sockets, the further connections and the place among the sessions, at once."""
-        self._around.legs.pop(self.legs.token, None)
+        self._around.joinable.pop(self.legs.token, None)
         self.legs.close("the session is over")
         if self._around.sessions.pop(self.id, None) is not None:
             self.figures.sessions -= 1

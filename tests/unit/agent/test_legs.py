@@ -12,6 +12,7 @@ from portico.agent.bind import BindKind, BindRequest
 from portico.agent.edge_address import EdgeAddress
 from portico.agent.session import AgentSession
 from portico.agent.settings import SessionSettings
+from portico.relay import limits
 from portico.tunnel.handler import StreamHandler
 from portico.tunnel.messages import ProxyHeader
 from portico.tunnel.transport import Stream
@@ -79,6 +80,10 @@ async def test_near_an_edge_or_with_few_visitors_one_connection_is_enough(
         await visitor.until(lambda visitor: visitor.received == b"hello")
     monkeypatch.setattr(legs, "FAR_SECONDS", 0.0)
     assert server.joined == []
+
+
+def test_an_agent_wants_no_more_connections_than_a_relay_takes() -> None:
+    assert legs.LEGS <= limits.LEGS
 
 
 async def test_a_refused_leg_is_not_asked_for_again_at_once(
