@@ -46,6 +46,10 @@ class EdgeFrame:
     """What every visitor and agent must speak at least; an endpoint may demand more, never less."""
     challenges: ChallengeSockets | None = None
     """None where every automatic certificate is of the edge's own authority."""
+    policy_script: str = ""
+    """File with the Lua that runs traffic policies; empty where no endpoint may have one."""
+    gate_socket: str = ""
+    """Unix socket of the gate, which asks the world outside for policies; empty where there is none."""
     system_authorities: str = ""
     """File with the CAs that this machine trusts, for upstreams that are reached in TLS."""
     wildcard: bool = True

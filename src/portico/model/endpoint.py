@@ -6,7 +6,7 @@ from typing import Final, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from portico.model.errors import URL_INVALID, PorticoError
-from portico.model.names import normalize_host
+from portico.model.names import is_internal_host, normalize_host
 
 
 class Scheme(StrEnum):
@@ -174,6 +174,15 @@ class Endpoint:
     """Host header to send instead of the visitor's."""
     networks: Networks | None = None
     """None where everybody may come; for http and https."""
+    traffic_policy: str = ""
+    """The rules that visits go through, as the JSON text of a policy that was checked; empty where there are none."""
+    owner: str = ""
+    """Id of whose it is: forward-internal leads to endpoints of the same owner alone."""
+
+    @property
+    def is_internal(self) -> bool:
+        """Whether only the policies of other endpoints lead to it; no visitor's connection does."""
+        return is_internal_host(self.url.host)
 
     @property
     def is_http(self) -> bool:

@@ -133,6 +133,15 @@ REQUEST_REFUSED = _code(20_025, "The request was refused", "Send a well-formed H
 MISDIRECTED = _code(
     20_026, "Not served on this connection", "Open a new connection to this host; its TLS rules are its own.", 421
 )
+POLICY_FAILED = _code(
+    20_027,
+    "The endpoint's policy could not be carried out",
+    "Try again; the edge's log has the reason for the endpoint's owner.",
+    500,
+)
+INTERNAL_OFFLINE = _code(
+    20_028, "The service behind this endpoint is offline", "Start what serves the internal endpoint.", 502
+)
 
 # Starting and running an edge.
 SETTING_INVALID = _code(20_040, "Invalid setting", "Correct the key that the message names.")

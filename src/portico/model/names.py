@@ -58,6 +58,15 @@ def normalize_host(host: str) -> str:
     return f"*.{bare}" if wildcard else bare
 
 
+INTERNAL_SUFFIX: Final = ".internal"
+"""ICANN keeps this top-level name for private use (2024); here it stands for what only forward-internal reaches."""
+
+
+def is_internal_host(host: str) -> bool:
+    """Whether `host` is a name of internal endpoints."""
+    return host.endswith(INTERNAL_SUFFIX)
+
+
 def is_wildcard(host: str) -> bool:
     """Whether `host` stands for every name below it."""
     return host.startswith("*.")

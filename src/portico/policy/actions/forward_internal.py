@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
+from portico.model.names import INTERNAL_SUFFIX, is_internal_host
 from portico.policy.actions.action import ActionConfig
 from portico.policy.actions.fields import Interpolated
 from portico.policy.effects import Effect, End, Ending, Scene
@@ -12,12 +13,11 @@ from portico.policy.phases import Phase
 from portico.policy.template import Template
 
 _SCHEMES: Final = ("http", "https", "tcp", "tls")
-SUFFIX: Final = ".internal"
 
 
 def _internal(template: Template) -> Template:
     if template.literal is not None and not is_internal(template.literal):
-        raise ValueError(f"must be the URL of an internal endpoint, such as https://service{SUFFIX}")
+        raise ValueError(f"must be the URL of an internal endpoint, such as https://service{INTERNAL_SUFFIX}")
     return template
 
 
@@ -25,7 +25,7 @@ def is_internal(url: str) -> bool:
     """Whether an internal endpoint may have this URL."""
     try:
         parts = urllib.parse.urlsplit(url)
-        return parts.scheme in _SCHEMES and (parts.hostname or "").endswith(SUFFIX) and parts.port != 0
+        return parts.scheme in _SCHEMES and is_internal_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         return False
 
