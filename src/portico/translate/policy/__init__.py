@@ -1,0 +1,1 @@
+"""Pure: traffic policies as what Envoy runs."""

@@ -1,0 +1,21 @@
+"""The Lua library that every compiled policy calls, as one text.
+
+Its files stand in `runtime/`, one concept each. Each sees the table `P`, puts what it has to offer into it, and has
+locals of its own: a function of Lua takes at most 200, so each file is a block. What a file uses while it is loaded
+stands before it in `FILES`; what it uses later may stand anywhere.
+"""
+
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+FILES: Final = ("values.lua",)
+"""In the order in which they are loaded."""
+
+
+@cache
+def runtime_source() -> str:
+    """All of it; a chunk in which `P` is the library."""
+    folder = files(__package__) / "runtime"
+    blocks = [f"do -- {name}\n{(folder / name).read_text('utf-8')}end\n" for name in FILES]
+    return "".join(["local P = {}\n", *blocks])
