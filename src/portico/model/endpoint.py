@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Final, Self, TypeAlias
 from urllib.parse import urlsplit
 
+from portico.model.balancing import USUAL, Balancing
 from portico.model.errors import URL_INVALID, PorticoError
 from portico.model.names import is_internal_host, normalize_host
 
@@ -131,6 +132,9 @@ class UnixSocket:
 
     path: str
     weight: int = 1
+    zone: str = ""
+    priority: int = 0
+    """Addresses of a higher number are for when too few of the lower ones are healthy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,8 @@ class HostPort:
     port: int
     weight: int = 1
     tls: AddressTls | None = None
+    zone: str = ""
+    priority: int = 0
 
 
 Address: TypeAlias = UnixSocket | HostPort
@@ -176,6 +182,8 @@ class Endpoint:
     """None where everybody may come; for http and https."""
     traffic_policy: str = ""
     """The rules that visits go through, as the JSON text of a policy that was checked; empty where there are none."""
+    balancing: Balancing = USUAL
+    """How the load is spread over the addresses, and when one is left out."""
     owner: str = ""
     """Id of whose it is: forward-internal leads to endpoints of the same owner alone."""
 

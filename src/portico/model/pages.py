@@ -13,6 +13,9 @@ from portico.model.errors import ErrorCode
 CODE_HEADER: Final = "portico-error-code"
 NGROK_CODE_HEADER: Final = "ngrok-error-code"
 
+PROBE_ANSWER: Final = b"reached\n"
+"""What a relay answers to a check (PROXY v2, LOCAL) once the agent has reached the upstream."""
+
 _HTML: Final = """\
 <!doctype html>
 <html lang="en">
@@ -104,6 +107,11 @@ def mark_fields(code: ErrorCode, mark: str) -> list[tuple[str, str]]:
 def ngrok_mark(mark: str) -> str:
     """The response header beside the mark that carries ngrok's name for the error, where it has one."""
     return f"{mark}-ngrok"
+
+
+def again_mark(mark: str) -> str:
+    """The response header of a relay's page for a request that may go to another address of the pool."""
+    return f"{mark}-again"
 
 
 def _names(code: ErrorCode) -> str:

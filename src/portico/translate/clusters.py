@@ -1,13 +1,17 @@
 """Clusters: where an endpoint's bytes go, over one or several addresses."""
 
+import hashlib
+import json
 from typing import Any, Final
 
+from portico.model.balancing import USUAL, Balancing
 from portico.model.edge import ChallengeSockets, EdgeFrame
 from portico.model.endpoint import Address, Endpoint, UnixSocket
 from portico.translate import names
+from portico.translate.balancing import BYTES, Spoken, balanced, failure_told_by_relays, hash_policy
 from portico.translate.hosts import TransportSocket, endpoint_socket, hosts, plain, proxied
-from portico.translate.resource import CLUSTER, Resource
-from portico.translate.typed import Body, typed
+from portico.translate.resource import CLUSTER, ENDPOINTS, Resource
+from portico.translate.typed import ADS, Body, typed
 
 BUFFER_BYTES: Final = 262_144
 """What a connection holds for a slow reader. 32 KiB costs 30 % of the rate of 100 KB bodies, 1 MiB gains nothing."""
@@ -16,16 +20,37 @@ _UPSTREAM_IDLE: Final = "1s"
 """Servers close idle connections after 2 s (gunicorn) or 5 s (Node.js, uvicorn); a request that meets the close on its
 way through the tunnel is lost, so the edge closes first. A new stream costs no round trip."""
 
-_NO_LIMIT: Final = 1_000_000
-"""Envoy's own limit of 1024 per cluster would be met by one busy endpoint; the relay has the limit that counts."""
 
-
-def endpoint_cluster(endpoint: Endpoint, frame: EdgeFrame, name: str) -> Resource:
+def endpoint_cluster(endpoint: Endpoint, frame: EdgeFrame, name: str) -> list[Resource]:
     """The cluster of an endpoint's addresses."""
-    body = _cluster(name, endpoint.addresses, endpoint_socket(endpoint, frame))
+    return address_cluster(name, endpoint.addresses, endpoint, frame)
+
+
+def address_cluster(name: str, addresses: tuple[Address, ...], endpoint: Endpoint, frame: EdgeFrame) -> list[Resource]:
+    """A cluster of some addresses that are spoken to as `endpoint` wants, and balanced by its rules.
+
+    Where an address has a past (its health, its slow start), the addresses are a resource of their own, so that a
+    change of one leaves the others' past alone.
+    """
+    balancing = endpoint.balancing
+    body = _cluster(name, addresses, endpoint_socket(endpoint, frame), balancing, _spoken(endpoint, addresses))
     if endpoint.is_http:
-        body["typed_extension_protocol_options"] = _http_options(endpoint.upstream_http)
-    return Resource(CLUSTER, name, body)
+        told = failure_told_by_relays(balancing, addresses, frame.mark_header)
+        body["typed_extension_protocol_options"] = _http_options(
+            endpoint.upstream_http,
+            **({"outlier_detection": told} if told else {}),
+            **({"hash_policy": policy} if (policy := hash_policy(balancing)) else {}),
+        )
+    if not balancing.remembers:
+        return [Resource(CLUSTER, name, body)]
+    assignment = body.pop("load_assignment")
+    # A cluster that is replaced asks for its addresses anew, but Envoy does not ask again for a name that it asked for.
+    service = f"{name}#{_digest(body)}"
+    body |= {"type": "EDS", "eds_cluster_config": {"eds_config": ADS, "service_name": service}}
+    return [
+        Resource(CLUSTER, name, body),
+        Resource(ENDPOINTS, service, {**assignment, "cluster_name": service}),
+    ]
 
 
 def agents_cluster(frame: EdgeFrame) -> Resource:
@@ -49,50 +74,38 @@ def challenge_clusters(sockets: ChallengeSockets) -> list[Resource]:
     return [Resource(CLUSTER, names.HTTP_CHALLENGES, http), Resource(CLUSTER, names.TLS_CHALLENGES, tls)]
 
 
-def _cluster(name: str, addresses: tuple[Address, ...], socket: TransportSocket = plain) -> Body:
-    body: Body = {
+def _cluster(
+    name: str,
+    addresses: tuple[Address, ...],
+    socket: TransportSocket = plain,
+    balancing: Balancing = USUAL,
+    spoken: Spoken = BYTES,
+) -> Body:
+    return {
         "name": name,
         "type": "STATIC",
         "connect_timeout": "5s",
         "per_connection_buffer_limit_bytes": BUFFER_BYTES,
-        **hosts(name, addresses, socket),
-        "circuit_breakers": {"thresholds": [_thresholds()]},
+        **hosts(name, addresses, socket, balancing),
+        **balanced(balancing, addresses, spoken),
         # All of them cost 30 KB an endpoint, four of them 3 KB, and each is a series for every endpoint in /metrics.
         "stats_matcher": {"reject_all": True},
     }
-    if len(addresses) > 1:
-        body |= _pool()
-    return body
 
 
-def _thresholds() -> Body:
-    limits = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
-    return dict.fromkeys(limits, _NO_LIMIT)
+def _spoken(endpoint: Endpoint, addresses: tuple[Address, ...]) -> Spoken:
+    return Spoken(
+        endpoint.upstream_http if endpoint.is_http else 0,
+        endpoint.host_header or endpoint.url.host,
+        all(endpoint.tells_visitor(address) for address in addresses),
+    )
 
 
-def _pool() -> Body:
-    """One failed connect sets an address aside for a while; when all are aside all are tried, never none."""
-    off = {
-        f"enforcing_{kind}": 0 for kind in ("consecutive_5xx", "consecutive_gateway_failure", "success_rate")
-    }  # a service that answers 500 is the visitor's to see, not a reason to move its load
-    return {
-        "lb_policy": "LEAST_REQUEST",
-        "common_lb_config": {"healthy_panic_threshold": {"value": 1}},
-        "outlier_detection": {
-            "split_external_local_origin_errors": True,
-            "consecutive_local_origin_failure": 1,
-            "enforcing_consecutive_local_origin_failure": 100,
-            "enforcing_local_origin_success_rate": 0,
-            "base_ejection_time": "5s",
-            "max_ejection_time": "30s",
-            "max_ejection_percent": 100,
-            "interval": "1s",
-            **off,
-        },
-    }
+def _digest(body: Body) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _http_options(version: int) -> Body:
+def _http_options(version: int, **more: Any) -> Body:
     protocol: dict[str, Any] = (
         {"http2_protocol_options": {"max_concurrent_streams": 100}}
         if version == 2
@@ -102,5 +115,6 @@ def _http_options(version: int) -> Body:
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
         common_http_protocol_options={"idle_timeout": _UPSTREAM_IDLE, "max_headers_count": 1000},
         explicit_http_config=protocol,
+        **more,
     )
     return {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options}

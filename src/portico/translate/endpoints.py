@@ -7,7 +7,7 @@ from portico.translate.chains import own_chain
 from portico.translate.clusters import endpoint_cluster
 from portico.translate.listeners import tcp_listener
 from portico.translate.resource import Resource
-from portico.translate.scopes import endpoint_scope, misdirected_scope
+from portico.translate.scopes import endpoint_scope, internal_scopes, misdirected_scope
 from portico.translate.tls import secret_resource
 
 
@@ -17,6 +17,8 @@ def endpoint_resources(endpoint: Endpoint, frame: EdgeFrame) -> list[Resource]:
     Before an endpoint is removed, or after it is published, the https listener follows with the new `SniTable`, if that
     has changed.
     """
+    if endpoint.is_internal:
+        return _internal(endpoint, frame)
     match endpoint.url.scheme:
         case Scheme.HTTP:
             cluster = names.own_name(endpoint)
@@ -31,6 +33,13 @@ def endpoint_resources(endpoint: Endpoint, frame: EdgeFrame) -> list[Resource]:
             if not endpoint.addresses:
                 return []
             return [*_online(endpoint, frame, names.own_name(endpoint)), tcp_listener(frame, endpoint)]
+
+
+def _internal(endpoint: Endpoint, frame: EdgeFrame) -> list[Resource]:
+    """No listener knows it: policies alone lead to it."""
+    cluster = names.own_name(endpoint)
+    scopes = internal_scopes(frame, endpoint, cluster) if endpoint.is_http else []
+    return [*_online(endpoint, frame, cluster), *scopes]
 
 
 def _https(endpoint: Endpoint, frame: EdgeFrame) -> list[Resource]:
@@ -48,7 +57,7 @@ def _https(endpoint: Endpoint, frame: EdgeFrame) -> list[Resource]:
 
 
 def _online(endpoint: Endpoint, frame: EdgeFrame, cluster: str) -> list[Resource]:
-    return [endpoint_cluster(endpoint, frame, cluster)] if endpoint.addresses else []
+    return endpoint_cluster(endpoint, frame, cluster) if endpoint.addresses else []
 
 
 def _secret(endpoint: Endpoint) -> list[Resource]:

@@ -8,9 +8,11 @@ up by control.
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from portico.model.balancing import USUAL, Balancing
 from portico.model.edge import EdgeFrame
 from portico.model.endpoint import Address, AddressTls, Endpoint, HostPort, UnixSocket
 from portico.model.names import is_ip
+from portico.translate.balancing import checked_passively
 from portico.translate.typed import Body, extension, pipe, socket_address
 
 TransportSocket: TypeAlias = Callable[[Address], Body | None]
@@ -42,15 +44,20 @@ def endpoint_socket(endpoint: Endpoint, frame: EdgeFrame) -> TransportSocket:
     return socket
 
 
-def hosts(name: str, addresses: tuple[Address, ...], socket: TransportSocket) -> Body:
+def hosts(name: str, addresses: tuple[Address, ...], socket: TransportSocket, balancing: Balancing = USUAL) -> Body:
     """The fields of cluster `name` that say who its hosts are. Different sockets are matched to hosts by number."""
     sockets: list[Body | None] = []
     for address in addresses:
         if (spoken := socket(address)) not in sockets:
             sockets.append(spoken)
     several = len(sockets) > 1
-    listed = [_host(each, sockets.index(socket(each)) if several else None) for each in addresses]
-    body: Body = {"load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": listed}]}}
+    listed = []
+    for address in addresses:
+        host = _host(address, sockets.index(socket(address)) if several else None)
+        if checked_passively(balancing, addresses, address):
+            host["endpoint"]["health_check_config"] = {"disable_active_health_check": True}
+        listed.append((address, host))
+    body: Body = {"load_assignment": {"cluster_name": name, "endpoints": _localities(listed, balancing)}}
     if several:
         body["transport_socket_matches"] = [
             {"name": str(number), "match": {"socket": str(number)}, "transport_socket": spoken or _RAW}
@@ -59,6 +66,25 @@ def hosts(name: str, addresses: tuple[Address, ...], socket: TransportSocket) ->
     elif sockets and sockets[0]:
         body["transport_socket"] = sockets[0]
     return body
+
+
+def _localities(listed: list[tuple[Address, Body]], balancing: Balancing) -> list[Body]:
+    """The hosts by priority and zone; priorities without a gap, as Envoy wants them."""
+    ranks = {priority: rank for rank, priority in enumerate(sorted({address.priority for address, _ in listed}))}
+    weights = dict(balancing.zone_weights)
+    groups: dict[tuple[int, str], Body] = {}
+    for address, host in listed:
+        place = ranks[address.priority], address.zone
+        if place not in groups:
+            rank, zone = place
+            groups[place] = {
+                **({"locality": {"zone": zone}} if zone else {}),
+                **({"priority": rank} if rank else {}),
+                **({"load_balancing_weight": weights.get(zone, 1)} if weights else {}),
+                "lb_endpoints": [],
+            }
+        groups[place]["lb_endpoints"].append(host)
+    return [groups[place] for place in sorted(groups)]
 
 
 def _host(address: Address, socket: int | None) -> Body:
