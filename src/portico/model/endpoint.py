@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from portico.model.balancing import USUAL, Balancing
 from portico.model.errors import URL_INVALID, PorticoError
 from portico.model.names import is_internal_host, normalize_host
+from portico.model.route import Route
 
 
 class Scheme(StrEnum):
@@ -165,6 +166,19 @@ Address: TypeAlias = UnixSocket | HostPort
 
 
 @dataclass(frozen=True, slots=True)
+class Pool:
+    """Addresses that an endpoint's routes lead to under one name."""
+
+    name: str
+    addresses: tuple[Address, ...]
+    """None where the pool is known but nothing of it is online."""
+    upstream_http: int = 1
+    proxy_protocol: bool = False
+    host_header: str | None = None
+    balancing: Balancing = Balancing()
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """A public URL with all that serves it; the pool is `addresses`, in a stable order."""
 
@@ -186,6 +200,10 @@ class Endpoint:
     """How the load is spread over the addresses, and when one is left out."""
     owner: str = ""
     """Id of whose it is: forward-internal leads to endpoints of the same owner alone."""
+    routes: tuple[Route, ...] = ()
+    """What does not go to `addresses`. Of an endpoint of bytes: one at most, which has backends and nothing else."""
+    pools: tuple[Pool, ...] = ()
+    """What routes lead to."""
 
     @property
     def is_internal(self) -> bool:
