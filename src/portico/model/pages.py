@@ -109,10 +109,5 @@ def ngrok_mark(mark: str) -> str:
     return f"{mark}-ngrok"
 
 
-def again_mark(mark: str) -> str:
-    """The response header of a relay's page for a request that may go to another address of the pool."""
-    return f"{mark}-again"
-
-
 def _names(code: ErrorCode) -> str:
     return f"{code} · {code.ngrok}" if code.ngrok else str(code)
