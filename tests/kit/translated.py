@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from kit.envoy import free_port, running_envoy
+from portico.edge.node import write_script
 from portico.envoy.ads import AdsServer
 from portico.model.edge import EdgeFrame, SocketAddress
 from portico.model.endpoint import Address, EdgeTls, Endpoint, EndpointUrl, KeyPair, UnixSocket
@@ -242,6 +243,7 @@ async def translated_edge(domain: str = "edge.test", **changes: Any) -> AsyncIte
             agent_sockets=(str(rig.run_dir / "agents.sock"),),
             api_socket=str(rig.run_dir / "api.sock"),
             mark_header=MARK,
+            policy_script=str(write_script(rig.run_dir)),
             **changes,
         )
         edge = TranslatedEdge(rig.run_dir, frame, rig.ads, authority, wanted=wanted)

@@ -1,5 +1,6 @@
 """One edge node as its supervisor lays it out: what control is told at each start, in a file of the run directory."""
 
+import hashlib
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Final, Self
 
 import msgspec
 
+from portico.atomic_file import PRIVATE, write_atomically
 from portico.certificates.acme_rules import AcmeRules
 from portico.certificates.system_authorities import system_authorities
 from portico.edge.bind_request import BindRequest
@@ -19,6 +21,7 @@ from portico.logs import LogFormat
 from portico.model.edge import ChallengeSockets, EdgeFrame, SocketAddress
 from portico.model.endpoint import EndpointUrl
 from portico.model.owner import DeclaredOwner
+from portico.translate.policy.runtime_source import envoy_script
 
 NODE_FILE: Final = "node.json"
 SSH_RELAY: Final = "ssh0"
@@ -95,6 +98,14 @@ class Node:
         return msgspec.json.decode(path.read_bytes(), type=cls)
 
 
+def write_script(run_dir: Path) -> Path:
+    """Write the Lua of traffic policies for Envoy. Each version has its own name: filters keep the one they began with."""
+    script = envoy_script()
+    path = run_dir / f"policy-{hashlib.sha256(script.encode()).hexdigest()[:16]}.lua"
+    write_atomically(path, script, mode=PRIVATE)
+    return path
+
+
 def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, SocketAddress]) -> Node:
     """The node that `settings` describe; `addresses` by flag, with port 0 resolved."""
     relays = tuple(f"r{number}" for number in range(settings.relays))
@@ -109,6 +120,7 @@ def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, Sock
         api_socket=str(run_dir / "api.sock"),
         mark_header=f"x-portico-{secrets.token_hex(8)}",
         minimum_tls=settings.tls_min_version,
+        policy_script=str(write_script(run_dir)),
         challenges=ChallengeSockets(str(run_dir / "acme-http.sock"), str(run_dir / "acme-tls.sock")) if acme else None,
         system_authorities=system_authorities() or "",
         wildcard=acme is None or has_wildcard(acme, settings.domain),

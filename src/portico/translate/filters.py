@@ -5,6 +5,7 @@ from portico.translate import names, visitor_certificate
 from portico.translate.challenges import challenge_filter
 from portico.translate.lookup import lookup_filter
 from portico.translate.networks import network_filter
+from portico.translate.policy.slots import slot_filters
 from portico.translate.typed import Body, extension
 
 
@@ -22,6 +23,8 @@ def http_filters(frame: EdgeFrame, scope_class: str, labels: int, *, tells_certi
         lookup_filter(frame, scope_class, labels),
         # Who may not come in costs nothing more.
         network_filter(),
+        # Only for whom the networks let in: the endpoint's policy, then those of internal endpoints behind it.
+        *slot_filters(),
         # On the chains alone that ask for a certificate, whose every request has one or may have one.
         *([visitor_certificate.name_filter()] if tells_certificate else []),
         # Last by Envoy's rule. The x-envoy headers would tell upstreams and visitors of the edge's inside. Counters of

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from portico.model.endpoint import Endpoint
+from portico.model.endpoint import Endpoint, EndpointUrl
+from portico.model.route import Affinity
 
 EDGE_CERTIFICATE: Final = "edge"
 """Secret: the edge's own certificate, for D, *.D where D has a dot, connect.D, localhost, 127.0.0.1 and ::1."""
@@ -43,6 +44,12 @@ def own_name(endpoint: Endpoint) -> str:
     return str(endpoint.url)
 
 
+def pool_cluster(endpoint: Endpoint, pool: str, affinity: Affinity | None = None) -> str:
+    """Cluster of one of an endpoint's pools; its own one where visitors are led by `affinity`. No URL has a blank."""
+    kept = f" {affinity.header or affinity.cookie}/{affinity.lifetime}" if affinity else ""
+    return f"{endpoint.url} {pool}{kept}"
+
+
 def sni_cluster(host: str) -> str:
     """Cluster of a tls endpoint on a constant chain: Envoy finds it by the visitor's SNI, so it is the bare host."""
     return host
@@ -51,6 +58,16 @@ def sni_cluster(host: str) -> str:
 def host_secret(host: str) -> str:
     """Secret with the certificate of `host`: the on-demand selector asks for it by the visitor's SNI."""
     return host
+
+
+def internal_class(owner: str, hop: int) -> str:
+    """The class of requests that a policy of `owner` has forwarded for the `hop`th time."""
+    return f"internal{hop}-{owner}"
+
+
+def internal_host(url: EndpointUrl) -> str:
+    """The second fragment of an internal endpoint's scopes: Envoy cuts the header that has it at the first colon."""
+    return f"{url.scheme}+{url.host}+{url.port}"
 
 
 def scope_name(scope_class: str, host: str) -> str:

@@ -9,8 +9,23 @@ from portico.translate.typed import Body
 
 OFFLINE_STATUS: Final = 470
 MISDIRECTED_STATUS: Final = 471
-"""Unassigned statuses with which a scope names its page; no other reply comes here with them."""
+FAILED_STATUS: Final = 472
+FORWARDED_NOWHERE_STATUS: Final = 473
+"""Unassigned statuses with which a scope or a policy names its page; no other reply comes here with them."""
 
+_OWN_ANSWER: Final[Body] = {
+    "filter": {
+        "metadata_filter": {
+            "matcher": {
+                "filter": "portico",
+                "path": [{"key": "answered"}],
+                "value": {"bool_match": True},
+            },
+            "match_if_key_not_found": False,
+        }
+    }
+}
+"""First of all: what a policy answers by its owner's wish goes out as it is."""
 _BROWSER: Final[Body] = {"header_filter": {"header": {"name": "accept", "string_match": {"contains": "text/html"}}}}
 _PROGRAM: Final[Body] = {"header_filter": {"header": {"name": "accept", "string_match": {"contains": "json"}}}}
 
@@ -19,6 +34,8 @@ def local_replies(domain: str, *, shared: bool) -> Body:
     """`LocalReplyConfig`. On a chain that is not `shared`, a host that it does not know is a misdirected request."""
     rules: list[tuple[Body, ErrorCode]] = [
         (_status(OFFLINE_STATUS), errors.ENDPOINT_OFFLINE),
+        (_status(FAILED_STATUS), errors.POLICY_FAILED),
+        (_status(FORWARDED_NOWHERE_STATUS), errors.INTERNAL_OFFLINE),
         *(_unknown_host(domain) if shared else []),
         (_any(_status(MISDIRECTED_STATUS), _flags("NR")), errors.MISDIRECTED),
         (_status(403), errors.POLICY_DENIED),
@@ -32,7 +49,7 @@ def local_replies(domain: str, *, shared: bool) -> Body:
     mappers = [mapper for condition, code in rules for mapper in _mappers(condition, code, status=code.status)]
     # What could not be read; each status stays what it is. Some of these come before Envoy has set its flag.
     refused = _any(_flags("DPE"), _status(400), _status(413), _status(431))
-    return {"mappers": mappers + _mappers(refused, errors.REQUEST_REFUSED, status=None)}
+    return {"mappers": [_OWN_ANSWER, *mappers, *_mappers(refused, errors.REQUEST_REFUSED, status=None)]}
 
 
 def _unknown_host(domain: str) -> list[tuple[Body, ErrorCode]]:

@@ -1,18 +1,21 @@
 """Scopes: one ScopedRouteConfiguration an endpoint, so that a change of one touches no other."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from portico.model import pages
 from portico.model.edge import EdgeFrame
-from portico.model.endpoint import Endpoint, Networks, UnixSocket
+from portico.model.endpoint import Endpoint, UnixSocket
 from portico.translate import lookup, names, networks
-from portico.translate.replies import MISDIRECTED_STATUS, OFFLINE_STATUS
+from portico.translate.policy import slots
+from portico.translate.replies import FAILED_STATUS, MISDIRECTED_STATUS, OFFLINE_STATUS
 from portico.translate.resource import SCOPE, Resource
-from portico.translate.typed import Body, extension
+from portico.translate.retries import has_another, retry_policy, with_safe_methods
+from portico.translate.typed import Body
 
 _REMOVED_FROM_REQUESTS: Final = (
     names.CLASS_HEADER,
     names.HOST_HEADER,
+    slots.TOKEN_HEADER,
     "x-envoy-external-address",
     # CGI and WSGI read `_` as `-`: these spellings would pass for the edge's word or for the message's framing.
     "x_forwarded_for",
@@ -25,32 +28,18 @@ _REMOVED_FROM_REQUESTS: Final = (
     "x_forwarded_client_cert",
 )
 
-_RETRY: Final[Body] = {
-    # Only where the upstream has seen nothing of the request.
-    "retry_on": "connect-failure,refused-stream,reset-before-request",
-    "num_retries": 3,
-    "host_selection_retry_max_attempts": 5,
-    "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.1s"},
-    "retry_host_predicate": [
-        extension(
-            "envoy.retry_host_predicates.previous_hosts",
-            "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
-        )
-    ],
-}
-
 
 def forwarding_scope(
     frame: EdgeFrame,
     scope_class: str,
     host: str,
     cluster: str,
-    host_header: str | None = None,
-    allowed: Networks | None = None,
+    endpoint: Endpoint | None = None,
     *,
     relayed: bool = True,
+    hop: int = 0,
 ) -> Resource:
-    """Requests of `scope_class` for `host` go to `cluster`, those from `allowed` networks.
+    """Requests of `scope_class` for `host` go to `cluster`, as `endpoint` wants it, if it is one's.
 
     `relayed` says whether a relay may answer, with a page of its own: nobody else marks any, and to look for the mark
     costs 1 % of a request.
@@ -58,12 +47,12 @@ def forwarding_scope(
     action: Body = {
         "cluster": cluster,
         "timeout": "0s",  # a response may take as long as it takes; silence is ended by the stream's idle timeout
-        "retry_policy": _RETRY,
+        "retry_policy": retry_policy(frame if relayed and has_another(endpoint) else None),
     }
-    if host_header is not None:
-        action["host_rewrite_literal"] = host_header
+    if endpoint is not None and endpoint.host_header is not None:
+        action["host_rewrite_literal"] = endpoint.host_header
     answer = {"route": action, "response_headers_to_remove": [pages.CODE_HEADER, pages.NGROK_CODE_HEADER]}
-    return _scope(scope_class, host, answer, allowed, relay=frame if relayed else None)
+    return _scope(scope_class, host, answer, _Rules(frame, endpoint, hop), relay=frame if relayed else None)
 
 
 def offline_scope(scope_class: str, host: str) -> Resource:
@@ -78,23 +67,63 @@ def misdirected_scope(scope_class: str, host: str) -> Resource:
 
 def endpoint_scope(frame: EdgeFrame, endpoint: Endpoint, scope_class: str, cluster: str) -> Resource:
     """The scope that answers for an endpoint, online or not."""
-    host = endpoint.url.host
+    return _scope_of(frame, endpoint, scope_class, endpoint.url.host, cluster)
+
+
+def internal_scopes(frame: EdgeFrame, endpoint: Endpoint, cluster: str) -> list[Resource]:
+    """The scopes of an internal endpoint, one for each hop at which a visit may come to it."""
+    return [
+        _scope_of(
+            frame, endpoint, names.internal_class(endpoint.owner, hop), names.internal_host(endpoint.url), cluster, hop
+        )
+        for hop in range(1, slots.HOPS)
+    ]
+
+
+def _scope_of(
+    frame: EdgeFrame, endpoint: Endpoint, scope_class: str, host: str, cluster: str, hop: int = 0
+) -> Resource:
     if not endpoint.addresses:
-        return offline_scope(scope_class, host)
+        answer = {"direct_response": {"status": OFFLINE_STATUS}}
+        return _scope(scope_class, host, answer, _Rules(frame, endpoint, hop))
     relayed = any(isinstance(address, UnixSocket) for address in endpoint.addresses)
-    return forwarding_scope(frame, scope_class, host, cluster, endpoint.host_header, endpoint.networks, relayed=relayed)
+    return forwarding_scope(frame, scope_class, host, cluster, endpoint, relayed=relayed, hop=hop)
+
+
+class _Rules(NamedTuple):
+    """What decides whether a request comes as far as the route."""
+
+    frame: EdgeFrame
+    endpoint: Endpoint | None
+    hop: int
+
+    def routes(self, route: Body) -> list[Body]:
+        """The route; behind a policy only with the policy's own word: Envoy lets requests pass a filter that fails."""
+        if self.endpoint is None or not self.endpoint.traffic_policy:
+            return [route]
+        word = {"name": slots.TOKEN_HEADER, "string_match": {"exact": slots.token(self.frame, self.hop)}}
+        refused = {**route, "direct_response": {"status": FAILED_STATUS}}
+        return [
+            {**route, "match": {**route["match"], "headers": [word]}},
+            {key: refused[key] for key in ("name", "match", "direct_response")},
+        ]
+
+    def filters(self) -> Body:
+        """Per-scope configuration of the filters before the route."""
+        allowed = self.endpoint.networks if self.endpoint else None
+        return {**networks.for_scope(allowed), **slots.for_scope(self.endpoint, self.frame, self.hop)}
 
 
 def _scope(
-    scope_class: str, host: str, answer: Body, allowed: Networks | None = None, relay: EdgeFrame | None = None
+    scope_class: str, host: str, answer: Body, rules: _Rules | None = None, relay: EdgeFrame | None = None
 ) -> Resource:
     name = names.scope_name(scope_class, host)
-    route = {"name": name, "match": {"prefix": "/"}, **answer}
+    route: Body = {"name": name, "match": {"prefix": "/"}, **answer}
+    filters = rules.filters() if rules else {**networks.for_scope(None), **slots.switched_off()}
     virtual_host: Body = {
         "name": "v",
         "domains": ["*"],
-        "routes": [route],
-        "typed_per_filter_config": {**lookup.switched_off(), **networks.for_scope(allowed)},
+        "typed_per_filter_config": {**lookup.switched_off(), **filters},
     }
     routes: Body = {
         "name": name,
@@ -104,6 +133,11 @@ def _scope(
     }
     if relay is not None:
         _read_marks(relay, route, virtual_host, routes)
+    # Only now: the marks are the route's, too.
+    listed = rules.routes(route) if rules else [route]
+    if rules and has_another(rules.endpoint):
+        listed = [each for one in listed for each in with_safe_methods(one, rules.frame)]
+    virtual_host["routes"] = listed
     key = {"fragments": [{"string_key": scope_class}, {"string_key": host}]}
     return Resource(SCOPE, name, {"name": name, "key": key, "route_configuration": routes})
 

@@ -9,8 +9,25 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-FILES: Final = ("values.lua",)
+FILES: Final = (
+    "values.lua",
+    "visit.lua",
+    "actions/endings.lua",
+    "run.lua",
+)
 """In the order in which they are loaded."""
+
+
+_HOOKS: Final = """\
+function envoy_on_request(handle) P.on_request(handle) end
+function envoy_on_response(handle) P.on_response(handle) end
+"""
+"""The two functions that Envoy looks for."""
+
+
+def envoy_script() -> str:
+    """The whole script of a policy's Lua filters, the same for all of them."""
+    return runtime_source() + _HOOKS
 
 
 @cache

@@ -1,0 +1,157 @@
+"""A policy as Envoy's filters: Lua segments, and between them the native filters that some actions need.
+
+A segment is one Lua filter. Its *program* is data to the runtime (`runtime/run.lua`): rules with functions for their
+expressions and tables for their actions. The rules of `on_http_response` are the last segment's, which sees the
+upstream's response first.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from portico.policy.document import Action, Policy, Rule
+from portico.policy.expressions import Expression, compile_expression
+from portico.policy.phases import Phase
+from portico.translate.policy.actions import compiled
+from portico.translate.policy.actions.compiled import Compiled
+from portico.translate.policy.actions.values import function
+from portico.translate.policy.expressions import lua_of
+from portico.translate.policy.lua import Code, LuaValue, literal
+from portico.translate.typed import Body, extension
+
+SHARED_VM: Final = "portico"
+"""Filters with the same runtime share one LuaJIT state a worker; each of its own would cost 270 KB."""
+
+
+@dataclass(slots=True)
+class _Segment:
+    """What one Lua filter runs."""
+
+    connect: list[LuaValue] = field(default_factory=list)
+    request: list[LuaValue] = field(default_factory=list)
+    response: list[LuaValue] = field(default_factory=list)
+    behind: tuple[Body, ...] = ()
+    """Native filters that come after it."""
+
+    def rules(self, phase: Phase) -> list[LuaValue]:
+        return {Phase.TCP_CONNECT: self.connect, Phase.HTTP_REQUEST: self.request}.get(phase, self.response)
+
+
+def policy_filters(policy: Policy, script: str, token: str) -> list[Body]:
+    """The filters of a checked policy, in order.
+
+    `script` is the file of the runtime. The last segment writes `token` into the request as its word that the policy
+    lets it through.
+    """
+    segments, around = _segments(policy)
+    keeps = sorted(_kept_for_response(policy))
+    found: list[Body] = []
+    for number, segment in enumerate(segments):
+        last = number == len(segments) - 1
+        if last:
+            found += around
+        program: dict[str, LuaValue] = {
+            "connect": segment.connect,
+            "request": segment.request,
+            "response": segment.response,
+            "keeps": keeps,
+            "first": number == 0,
+            "token": token if last else None,
+        }
+        found += [_lua(program, script, number), *segment.behind]
+    return found
+
+
+def _segments(policy: Policy) -> tuple[list[_Segment], list[Body]]:
+    """The segments, and the native filters of `on_http_response`, which stand before the last of them."""
+    segments = [_Segment()]
+    around: list[Body] = []
+    for phase in Phase:
+        for rule in policy.rules(phase):
+            left: Sequence[tuple[Action, Compiled]] = [(action, compiled(action)) for action in rule.actions]
+            if phase is Phase.HTTP_RESPONSE:
+                around += [body for _, one in left for body in one.filters]
+                segments[-1].response.append(_rule(rule, left))
+                continue
+            continued = False
+            for part in _parts(left):
+                segments[-1].rules(phase).append(_rule(rule, part, continued=continued))
+                last = part[-1][1]
+                if last.filters or last.pauses:
+                    segments[-1].behind = last.filters
+                    segments.append(_Segment())
+                    continued = True
+    return segments, around
+
+
+def _parts(actions: Sequence[tuple[Action, Compiled]]) -> Iterator[Sequence[tuple[Action, Compiled]]]:
+    """A rule's actions, cut behind those after which another filter must run."""
+    start = 0
+    for number, (_, one) in enumerate(actions):
+        if one.filters or one.pauses:
+            yield actions[start : number + 1]
+            start = number + 1
+    if start < len(actions):
+        yield actions[start:]
+
+
+def _rule(rule: Rule, actions: Sequence[tuple[Action, Compiled]], *, continued: bool = False) -> LuaValue:
+    return {
+        "place": rule.place,
+        "name": rule.name,
+        "stops": rule.stops,
+        "continued": continued,
+        "when": [] if continued else [_condition(placed.text) for placed in rule.expressions],
+        "actions": [
+            {
+                "act": Code(f"P.action[{literal(action.type)}]"),
+                "type": action.type,
+                "place": action.place,
+                "stops": action.config.stops() or action.config.ends(),
+                **one.config,
+            }
+            for action, one in actions
+        ],
+    }
+
+
+def _condition(text: str) -> Code:
+    found = compile_expression(text)
+    assert isinstance(found, Expression)
+    return function(lua_of(found))
+
+
+def _kept_for_response(policy: Policy) -> set[str]:
+    """Variables of the request that rules of the response read: by then only what was kept is known."""
+    rules = policy.on_http_response
+    written = [placed.text for rule in rules for placed in rule.expressions]
+    for action in (action for rule in rules for action in rule.actions):
+        written += [text for _, text in action.config.expressions()]
+        written += [hole.text for _, template in action.config.templates() for hole in template.holes]
+    expressions = [found for text in written if isinstance(found := compile_expression(text), Expression)]
+    named = {name for found in expressions for name in found.variables if name.startswith("req.")}
+    return named | {name for found in expressions for function_ in found.functions for name in _READ.get(function_, ())}
+
+
+_READ: Final = {
+    "getReqHeader": ("req.headers",),
+    "hasReqHeader": ("req.headers",),
+    "getReqCookie": ("req.cookies",),
+    "hasReqCookie": ("req.cookies",),
+    "getQueryParam": ("req.url.query_params",),
+    "hasQueryParam": ("req.url.query_params",),
+}
+"""What functions of the request read."""
+
+
+def _lua(program: LuaValue, script: str, number: int) -> Body:
+    source = f"local P = ...\nreturn {literal(program)}"
+    return extension(
+        f"policy-{number}",
+        "envoy.extensions.filters.http.lua.v3.Lua",
+        default_source_code={"filename": script},
+        filter_context={"id": hashlib.sha256(source.encode()).hexdigest()[:32], "source": source},
+        clear_route_cache=False,  # the runtime clears it once, where that is meant
+        shared_vm_id=SHARED_VM,
+    )

@@ -1,0 +1,156 @@
+-- Runs the program of one filter. Whatever fails here, the visitor does not come through by it: an expression that fails
+-- refuses him where its rule might have stopped him, and any other failure ends with an error page.
+local pcall, ipairs, type, getmetatable = pcall, ipairs, type, getmetatable
+local load_text = loadstring
+
+local FAILED, DENIED = 472, 403 -- 472: translate/replies.py
+local CLASS, HOST, TOKEN = "x-edge-class", "x-edge-host", "x-edge-policy"
+
+local programs = {} -- compiled, by id; of replaced policies some are left, so the table is emptied when it is full
+local count, MOST = 0, 20000
+
+local function program_of(handle)
+  local context = handle:filterContext()
+  local id = context:get("id")
+  local program = programs[id]
+  if program then return program end
+  if count >= MOST then programs, count = {}, 0 end
+  program = assert(load_text(context:get("source"), "policy"))(P)
+  programs[id], count = program, count + 1
+  return program
+end
+
+--- Ends the visit with an answer; nothing behind this call runs. `own` where the endpoint's owner has worded it.
+function P.respond(visit, status, headers, body, own)
+  visit.ended = "answered"
+  visit:save()
+  if own then visit:note("answered", true) end
+  headers[":status"] = tostring(status)
+  visit.handle:respond(headers, body or "")
+end
+
+--- Ends the visit with an error page of the edge's.
+function P.refuse(visit, status)
+  if visit.phase == "response" then return P.replace_response(visit, status) end
+  P.respond(visit, status, {}, "")
+end
+
+--- Ends the visitor's connection; where HTTP is spoken that takes an answer.
+function P.close(visit)
+  visit.handle:streamInfo():drainConnectionUponCompletion()
+  P.refuse(visit, DENIED)
+end
+
+local function is_failure(caught)
+  return type(caught) == "table" and getmetatable(caught) == P.Failure
+end
+
+local function log(visit, place, words)
+  visit.handle:logWarn("policy: " .. place .. ": " .. words)
+end
+
+-- What an expression's failure means for what it belongs to. Any other error is ours, and goes on.
+local function failed(visit, of, caught)
+  if not is_failure(caught) then error(caught, 0) end
+  log(visit, of.place, caught.reason)
+  visit:note("failed", of.place)
+  if of.stops then
+    if visit.phase == "connect" then P.close(visit) else P.refuse(visit, DENIED) end
+    return true
+  end
+  return false
+end
+
+-- Whether the rule fires; and whether the visit has ended by its failure.
+local function fires(visit, rule)
+  if rule.continued then return visit.fired == rule.place, false end
+  for _, condition in ipairs(rule.when) do
+    local done, value = pcall(condition, visit)
+    if not done then return false, failed(visit, rule, value) end
+    if type(value) ~= "boolean" then return false, failed(visit, rule, P.failure("is no bool")) end
+    if not value then return false, false end
+  end
+  return true, false
+end
+
+-- Runs a rule's actions in order; true where one of them has ended the visit, or the work of this filter.
+local function act(visit, rule)
+  visit.fired = rule.place
+  visit:note("rule", rule.name ~= "" and rule.name or rule.place)
+  for _, action in ipairs(rule.actions) do
+    visit:note("action", action.type)
+    local done, ended = pcall(action.act, visit, action)
+    if not done then ended = failed(visit, action, ended) end
+    if ended then return true end
+  end
+  return false
+end
+
+local function run_rules(visit, phase, rules)
+  visit.phase = phase
+  for _, rule in ipairs(rules) do
+    local does, ended = fires(visit, rule)
+    if ended or (does and act(visit, rule)) then return true end
+  end
+  return false
+end
+
+local function request(visit)
+  local program = visit.program
+  if not program.first then visit:load() end
+  if visit.ended then return end
+  if run_rules(visit, "connect", program.connect) or run_rules(visit, "request", program.request) then return end
+  visit:save()
+  if program.token then
+    visit.handle:headers():replace(TOKEN, program.token)
+    visit.handle:clearRouteCache()
+  end
+end
+
+local function response(visit)
+  if #visit.program.response == 0 then return end
+  -- A visit that a policy has ended, or that never came as far as this, has no response of an upstream.
+  if not visit:load() or visit.ended then return end
+  run_rules(visit, "response", visit.program.response)
+end
+
+local function guarded(run, handle, broken)
+  local visit
+  local done, caught = pcall(function()
+    visit = P.Visit.new(handle, program_of(handle))
+    run(visit)
+  end)
+  if not done then
+    handle:logErr("policy: " .. P.reason_of(caught))
+    broken(handle)
+  end
+end
+
+--- Envoy calls these two for each request and for its response.
+function P.on_request(handle)
+  guarded(request, handle, function() handle:respond({[":status"] = tostring(FAILED)}, "") end)
+end
+
+function P.on_response(handle)
+  guarded(response, handle, function() P.replace_body(handle, 500, {}, "The endpoint's policy failed.\n") end)
+end
+
+--- Puts an answer in the place of the upstream's.
+function P.replace_body(handle, status, headers, body)
+  local fields = handle:headers()
+  local names = {}
+  for name in pairs(fields) do names[#names + 1] = name end
+  for _, name in ipairs(names) do
+    if name:sub(1, 1) ~= ":" then fields:remove(name) end
+  end
+  fields:replace(":status", tostring(status))
+  for _, pair in ipairs(headers) do fields:add(pair[1], pair[2]) end
+  local buffer = handle:body(true)
+  buffer:setBytes(body)
+  fields:replace("content-length", tostring(#body))
+end
+
+function P.replace_response(visit, status)
+  P.replace_body(visit.handle, status, {{"content-type", "text/plain; charset=utf-8"}}, "Denied by the endpoint's policy.\n")
+  return true
+end
