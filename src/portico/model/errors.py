@@ -32,11 +32,15 @@ class ErrorCode:
 class PorticoError(Exception):
     """What is wrong, where, and what to do, under one stable code."""
 
-    def __init__(self, code: ErrorCode, message: str, *, fix: str | None = None) -> None:
+    def __init__(
+        self, code: ErrorCode, message: str, *, fix: str | None = None, problems: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.fix = fix or code.fix
+        self.problems = problems
+        """Each single thing that is wrong, with its place, where there may be many."""
 
     def __str__(self) -> str:
         return f"{self.message} ({self.code}). {self.fix}"
@@ -104,6 +108,9 @@ EDGE_BUSY = _code(20_008, "The edge is not ready", "Try again in a moment; the a
 BIND_REJECTED = _code(
     20_009, "The edge could not apply the endpoint", "The edge's log has the reason; nothing was changed."
 )
+BINDING_INVALID = _code(
+    9029, "URL and binding do not fit", "Give internal endpoints, and no others, a name that ends in .internal.", 400
+)
 
 # What a visitor meets.
 ENDPOINT_OFFLINE = _code(3200, "The endpoint is offline", "Start the agent that serves it.", 404)
@@ -142,6 +149,11 @@ POLICY_FAILED = _code(
 INTERNAL_OFFLINE = _code(
     20_028, "The service behind this endpoint is offline", "Start what serves the internal endpoint.", 502
 )
+NO_ROUTE = _code(20_030, "No route for this request", "Check the path; this host serves others.", 404)
+POOL_OFFLINE = _code(
+    20_031, "Nothing that serves this is online", "Start the service, or the agent in front of it.", 503
+)
+ROUTE_BROKEN = _code(20_032, "The route leads nowhere", "Correct the backend that this route names.", 500)
 
 # Starting and running an edge.
 SETTING_INVALID = _code(20_040, "Invalid setting", "Correct the key that the message names.")
@@ -200,6 +212,9 @@ API_IN_USE = _code(20_106, "The resource is in use", "Detach it from what the me
 API_CONFLICT = _code(20_107, "It exists already", "Use the one that exists.", 409)
 API_FAILED = _code(20_108, "The edge failed", "Try again; the edge's log has the reason under the operation's id.", 500)
 AGENT_REFUSED = _code(20_109, "The agent did not obey", "The message has the agent's reason.", 409)
+NOT_CLOUD = _code(
+    20_111, "Only cloud endpoints are changed here", "Change it where it comes from: its agent or the settings.", 409
+)
 SSH_KEY_INVALID = _code(20_110, "Invalid SSH public key", "Give one line as in `~/.ssh/id_ed25519.pub`.", 400)
 
 # Agent, CLI and SDK.
