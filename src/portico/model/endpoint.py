@@ -175,7 +175,7 @@ class Pool:
     upstream_http: int = 1
     proxy_protocol: bool = False
     host_header: str | None = None
-    balancing: Balancing = Balancing()
+    balancing: Balancing = USUAL
 
 
 @dataclass(frozen=True, slots=True)

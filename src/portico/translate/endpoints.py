@@ -7,6 +7,7 @@ from portico.translate.chains import own_chain
 from portico.translate.clusters import endpoint_cluster
 from portico.translate.listeners import tcp_listener
 from portico.translate.resource import Resource
+from portico.translate.routes import pool_clusters
 from portico.translate.scopes import endpoint_scope, internal_scopes, misdirected_scope
 from portico.translate.tls import secret_resource
 
@@ -30,7 +31,7 @@ def endpoint_resources(endpoint: Endpoint, frame: EdgeFrame) -> list[Resource]:
             cluster = names.own_name(endpoint) if chain else names.sni_cluster(endpoint.url.host)
             return [*_online(endpoint, frame, cluster), *_secret(endpoint), *([chain] if chain else [])]
         case Scheme.TCP:
-            if not endpoint.addresses:
+            if not endpoint.addresses and not endpoint.routes:
                 return []
             return [*_online(endpoint, frame, names.own_name(endpoint)), tcp_listener(frame, endpoint)]
 
@@ -57,7 +58,8 @@ def _https(endpoint: Endpoint, frame: EdgeFrame) -> list[Resource]:
 
 
 def _online(endpoint: Endpoint, frame: EdgeFrame, cluster: str) -> list[Resource]:
-    return endpoint_cluster(endpoint, frame, cluster) if endpoint.addresses else []
+    own = endpoint_cluster(endpoint, frame, cluster) if endpoint.addresses else []
+    return [*own, *pool_clusters(endpoint, frame)]
 
 
 def _secret(endpoint: Endpoint) -> list[Resource]:

@@ -11,6 +11,7 @@ OFFLINE_STATUS: Final = 470
 MISDIRECTED_STATUS: Final = 471
 FAILED_STATUS: Final = 472
 FORWARDED_NOWHERE_STATUS: Final = 473
+NO_ROUTE_STATUS: Final = 474
 """Unassigned statuses with which a scope or a policy names its page; no other reply comes here with them."""
 
 _OWN_ANSWER: Final[Body] = {
@@ -26,6 +27,11 @@ _OWN_ANSWER: Final[Body] = {
     }
 }
 """First of all: what a policy answers by its owner's wish goes out as it is."""
+_STANDS_FOR: Final = {475: 400, 476: 403, 477: 413, 478: 431, 479: 507}
+"""Unassigned statuses for those that would name a page, where a route answers with them by its owner's wish."""
+OWN_STATUSES: Final = range(470, 480)
+"""All of them."""
+
 _BROWSER: Final[Body] = {"header_filter": {"header": {"name": "accept", "string_match": {"contains": "text/html"}}}}
 _PROGRAM: Final[Body] = {"header_filter": {"header": {"name": "accept", "string_match": {"contains": "json"}}}}
 
@@ -36,12 +42,15 @@ def local_replies(domain: str, *, shared: bool) -> Body:
         (_status(OFFLINE_STATUS), errors.ENDPOINT_OFFLINE),
         (_status(FAILED_STATUS), errors.POLICY_FAILED),
         (_status(FORWARDED_NOWHERE_STATUS), errors.INTERNAL_OFFLINE),
+        (_status(NO_ROUTE_STATUS), errors.NO_ROUTE),
         *(_unknown_host(domain) if shared else []),
         (_any(_status(MISDIRECTED_STATUS), _flags("NR")), errors.MISDIRECTED),
         (_status(403), errors.POLICY_DENIED),
         (_flags("UO"), errors.STREAM_LIMIT),
         # 507 is Envoy's where a body was too large to be kept for the next attempt to connect.
-        (_any(_flags("UH", "UF", "LH"), _status(507)), errors.TUNNEL_UNAVAILABLE),
+        (_any(_flags("UF", "LH"), _status(507)), errors.TUNNEL_UNAVAILABLE),
+        (_flags("UH"), errors.POOL_OFFLINE),
+        (_flags("NC"), errors.ROUTE_BROKEN),
         # Silence is 408 where the request itself stopped, and 504 where the response never began.
         (_any(_flags("UT", "UMSDR"), _all(_flags("SI"), _status(504))), errors.UPSTREAM_TIMEOUT),
         (_flags("UPE", "UC", "UR", "LR", "URX"), errors.BAD_GATEWAY_RESPONSE),
@@ -49,7 +58,13 @@ def local_replies(domain: str, *, shared: bool) -> Body:
     mappers = [mapper for condition, code in rules for mapper in _mappers(condition, code, status=code.status)]
     # What could not be read; each status stays what it is. Some of these come before Envoy has set its flag.
     refused = _any(_flags("DPE"), _status(400), _status(413), _status(431))
-    return {"mappers": [_OWN_ANSWER, *mappers, *_mappers(refused, errors.REQUEST_REFUSED, status=None)]}
+    wished = [{"filter": _status(stands), "status_code": status} for stands, status in _STANDS_FOR.items()]
+    return {"mappers": [_OWN_ANSWER, *wished, *mappers, *_mappers(refused, errors.REQUEST_REFUSED, status=None)]}
+
+
+def unmapped_status(status: int) -> int:
+    """What a route is to answer with for visitors to see `status` and no page."""
+    return next((stands for stands, meant in _STANDS_FOR.items() if meant == status), status)
 
 
 def _unknown_host(domain: str) -> list[tuple[Body, ErrorCode]]:

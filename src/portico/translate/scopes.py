@@ -4,12 +4,13 @@ from typing import Final, NamedTuple
 
 from portico.model import pages
 from portico.model.edge import EdgeFrame
-from portico.model.endpoint import Endpoint, UnixSocket
+from portico.model.endpoint import Endpoint
 from portico.translate import lookup, names, networks
 from portico.translate.policy import slots
 from portico.translate.replies import FAILED_STATUS, MISDIRECTED_STATUS, OFFLINE_STATUS
 from portico.translate.resource import SCOPE, Resource
 from portico.translate.retries import has_another, retry_policy, with_safe_methods
+from portico.translate.routes import NO_ROUTE, relays_answer, route_bodies
 from portico.translate.typed import Body
 
 _REMOVED_FROM_REQUESTS: Final = (
@@ -44,25 +45,18 @@ def forwarding_scope(
     `relayed` says whether a relay may answer, with a page of its own: nobody else marks any, and to look for the mark
     costs 1 % of a request.
     """
-    action: Body = {
-        "cluster": cluster,
-        "timeout": "0s",  # a response may take as long as it takes; silence is ended by the stream's idle timeout
-        "retry_policy": retry_policy(frame if relayed and has_another(endpoint) else None),
-    }
-    if endpoint is not None and endpoint.host_header is not None:
-        action["host_rewrite_literal"] = endpoint.host_header
-    answer = {"route": action, "response_headers_to_remove": [pages.CODE_HEADER, pages.NGROK_CODE_HEADER]}
-    return _scope(scope_class, host, answer, _Rules(frame, endpoint, hop), relay=frame if relayed else None)
+    rules = _Rules(frame, endpoint, hop)
+    return _scope(scope_class, host, _to_cluster(frame, cluster, endpoint, relayed), rules, frame if relayed else None)
 
 
 def offline_scope(scope_class: str, host: str) -> Resource:
     """The host is known but nothing serves it now."""
-    return _scope(scope_class, host, {"direct_response": {"status": OFFLINE_STATUS}})
+    return _scope(scope_class, host, [{"direct_response": {"status": OFFLINE_STATUS}}])
 
 
 def misdirected_scope(scope_class: str, host: str) -> Resource:
     """The host demands more than requests of `scope_class` have shown; a browser tries again on a new connection."""
-    return _scope(scope_class, host, {"direct_response": {"status": MISDIRECTED_STATUS}})
+    return _scope(scope_class, host, [{"direct_response": {"status": MISDIRECTED_STATUS}}])
 
 
 def endpoint_scope(frame: EdgeFrame, endpoint: Endpoint, scope_class: str, cluster: str) -> Resource:
@@ -83,11 +77,26 @@ def internal_scopes(frame: EdgeFrame, endpoint: Endpoint, cluster: str) -> list[
 def _scope_of(
     frame: EdgeFrame, endpoint: Endpoint, scope_class: str, host: str, cluster: str, hop: int = 0
 ) -> Resource:
-    if not endpoint.addresses:
-        answer = {"direct_response": {"status": OFFLINE_STATUS}}
-        return _scope(scope_class, host, answer, _Rules(frame, endpoint, hop))
-    relayed = any(isinstance(address, UnixSocket) for address in endpoint.addresses)
-    return forwarding_scope(frame, scope_class, host, cluster, endpoint, relayed=relayed, hop=hop)
+    rules = _Rules(frame, endpoint, hop)
+    relayed = relays_answer(endpoint)
+    rest: list[Body] = [NO_ROUTE] if endpoint.routes else [{"direct_response": {"status": OFFLINE_STATUS}}]
+    if endpoint.addresses:
+        rest = _to_cluster(frame, cluster, endpoint, relayed)
+    return _scope(scope_class, host, [*route_bodies(endpoint, frame), *rest], rules, frame if relayed else None)
+
+
+def _to_cluster(frame: EdgeFrame, cluster: str, endpoint: Endpoint | None, relayed: bool) -> list[Body]:
+    """Whatever is asked for goes to the endpoint's own addresses."""
+    another = has_another(endpoint)
+    action: Body = {
+        "cluster": cluster,
+        "timeout": "0s",  # a response may take as long as it takes; silence is ended by the stream's idle timeout
+        "retry_policy": retry_policy(frame if relayed and another else None),
+    }
+    if endpoint is not None and endpoint.host_header is not None:
+        action["host_rewrite_literal"] = endpoint.host_header
+    route = {"match": {"prefix": "/"}, "route": action}
+    return with_safe_methods(route, frame) if another else [route]
 
 
 class _Rules(NamedTuple):
@@ -97,16 +106,17 @@ class _Rules(NamedTuple):
     endpoint: Endpoint | None
     hop: int
 
-    def routes(self, route: Body) -> list[Body]:
-        """The route; behind a policy only with the policy's own word: Envoy lets requests pass a filter that fails."""
+    def routes(self, routes: list[Body]) -> list[Body]:
+        """The routes; behind a policy only with the policy's own word: Envoy lets requests pass a filter that fails."""
         if self.endpoint is None or not self.endpoint.traffic_policy:
-            return [route]
+            return routes
         word = {"name": slots.TOKEN_HEADER, "string_match": {"exact": slots.token(self.frame, self.hop)}}
-        refused = {**route, "direct_response": {"status": FAILED_STATUS}}
-        return [
-            {**route, "match": {**route["match"], "headers": [word]}},
-            {key: refused[key] for key in ("name", "match", "direct_response")},
+        opened = [
+            {**route, "match": {**route["match"], "headers": [word, *route["match"].get("headers", ())]}}
+            for route in routes
         ]
+        refused = {"match": {"prefix": "/"}, "direct_response": {"status": FAILED_STATUS}}
+        return [*opened, {"name": routes[-1]["name"], **refused}]
 
     def filters(self) -> Body:
         """Per-scope configuration of the filters before the route."""
@@ -115,10 +125,10 @@ class _Rules(NamedTuple):
 
 
 def _scope(
-    scope_class: str, host: str, answer: Body, rules: _Rules | None = None, relay: EdgeFrame | None = None
+    scope_class: str, host: str, answers: list[Body], rules: _Rules | None = None, relay: EdgeFrame | None = None
 ) -> Resource:
     name = names.scope_name(scope_class, host)
-    route: Body = {"name": name, "match": {"prefix": "/"}, **answer}
+    listed = [_from_upstream({"name": name, "match": {"prefix": "/"}, **answer}, relay) for answer in answers]
     filters = rules.filters() if rules else {**networks.for_scope(None), **slots.switched_off()}
     virtual_host: Body = {
         "name": "v",
@@ -132,30 +142,37 @@ def _scope(
         "virtual_hosts": [virtual_host],
     }
     if relay is not None:
-        _read_marks(relay, route, virtual_host, routes)
-    # Only now: the marks are the route's, too.
-    listed = rules.routes(route) if rules else [route]
-    if rules and has_another(rules.endpoint):
-        listed = [each for one in listed for each in with_safe_methods(one, rules.frame)]
-    virtual_host["routes"] = listed
+        _make_codes(relay, virtual_host, routes)
+    virtual_host["routes"] = rules.routes(listed) if rules else listed
     key = {"fragments": [{"string_key": scope_class}, {"string_key": host}]}
     return Resource(SCOPE, name, {"name": name, "key": key, "route_configuration": routes})
 
 
-def _read_marks(frame: EdgeFrame, route: Body, virtual_host: Body, routes: Body) -> None:
-    """Make codes of a relay's marks, a step a level: one level cannot see what it adds itself."""
-    mark, ngrok_mark = frame.mark_header, pages.ngrok_mark(frame.mark_header)
+def _from_upstream(route: Body, relay: EdgeFrame | None) -> Body:
+    """No upstream names an error of the edge; a relay does by its marks, of which the codes are made step by step."""
+    if "route" not in route:
+        return route
+    dropped = [pages.CODE_HEADER, pages.NGROK_CODE_HEADER, *route.get("response_headers_to_remove", ())]
+    if relay is None:
+        return {**route, "response_headers_to_remove": dropped}
     # First, on the route, which has dropped an upstream's codes: the marks are copied; an empty value adds nothing.
-    route["response_headers_to_add"] = [
+    mark, ngrok_mark = relay.mark_header, pages.ngrok_mark(relay.mark_header)
+    copied = [
         _header(pages.CODE_HEADER, f"%RESP({mark})%", "OVERWRITE_IF_EXISTS_OR_ADD"),
         _header(pages.NGROK_CODE_HEADER, f"%RESP({ngrok_mark})%", "OVERWRITE_IF_EXISTS_OR_ADD"),
+        *route.get("response_headers_to_add", ()),
     ]
+    return {**route, "response_headers_to_remove": dropped, "response_headers_to_add": copied}
+
+
+def _make_codes(frame: EdgeFrame, virtual_host: Body, routes: Body) -> None:
+    """Make codes of a relay's marks, a step a level: one level cannot see what it adds itself."""
     # Then, on the virtual host: what was copied becomes a code.
     virtual_host["response_headers_to_add"] = [
-        _header(pages.CODE_HEADER, f"PORTICO_%RESP({mark})%", "OVERWRITE_IF_EXISTS")
+        _header(pages.CODE_HEADER, f"PORTICO_%RESP({frame.mark_header})%", "OVERWRITE_IF_EXISTS")
     ]
     # Last: both have read the marks.
-    routes["response_headers_to_remove"] = [mark, ngrok_mark]
+    routes["response_headers_to_remove"] = [frame.mark_header, pages.ngrok_mark(frame.mark_header)]
 
 
 def _header(key: str, value: str, action: str) -> Body:

@@ -6,6 +6,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
@@ -20,9 +21,11 @@ from portico.model.endpoint import (
     HostPort,
     KeyPair,
     Networks,
+    Pool,
     TlsVersion,
     UnixSocket,
 )
+from portico.model.route import Route
 from portico.translate.endpoints import endpoint_resources
 from portico.translate.sni import SniTable, filter_chain_matcher
 
@@ -51,7 +54,14 @@ def read_endpoint(fields: dict[str, Any]) -> Endpoint:
     tls = read_tls(fields.pop("tls")) if "tls" in fields else None
     if "networks" in fields:
         fields["networks"] = Networks(**{key: tuple(cidrs) for key, cidrs in fields["networks"].items()})
+    if "routes" in fields:
+        fields["routes"] = msgspec.convert(fields["routes"], tuple[Route, ...])
+        fields["pools"] = tuple(read_pool(each) for each in fields["pools"])
     return Endpoint(url, addresses, tls, **fields)
+
+
+def read_pool(fields: dict[str, Any]) -> Pool:
+    return Pool(**{**fields, "addresses": tuple(read_address(each) for each in fields["addresses"])})
 
 
 def read_address(fields: dict[str, Any]) -> Address:
