@@ -154,6 +154,15 @@ POOL_OFFLINE = _code(
     20_031, "Nothing that serves this is online", "Start the service, or the agent in front of it.", 503
 )
 ROUTE_BROKEN = _code(20_032, "The route leads nowhere", "Correct the backend that this route names.", 500)
+SIGN_IN_NEEDED = _code(20_035, "Sign in first", "Open this address in a browser, and sign in there.", 401)
+SIGN_IN_FAILED = _code(20_036, "The sign-in failed", "Open the address anew, and sign in again.", 403)
+TOKEN_REFUSED = _code(20_037, "No valid token", "Send a token (JWT) that this endpoint's policy accepts.", 401)
+SOURCE_UNAVAILABLE = _code(
+    20_038,
+    "A service that the endpoint's policy asks does not answer",
+    "Try again in a moment; the edge's log has the reason for the endpoint's owner.",
+    502,
+)
 
 # Starting and running an edge.
 SETTING_INVALID = _code(20_040, "Invalid setting", "Correct the key that the message names.")
