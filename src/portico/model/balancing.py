@@ -137,6 +137,7 @@ class CircuitLimits:
     pending: int = UNLIMITED
     """Requests that wait for a connection."""
     requests: int = UNLIMITED
+    """Requests that are with an address. In HTTP/1.1 each has a connection, and the next one waits for it."""
     retries: int = UNLIMITED
 
 

@@ -46,7 +46,7 @@ BYTES: Final = Spoken()
 
 def balanced(balancing: Balancing, addresses: tuple[Address, ...], spoken: Spoken = BYTES) -> Body:
     """The fields of a cluster. One address with nothing set has none but its limits."""
-    body: Body = {"circuit_breakers": {"thresholds": [_thresholds(balancing.limits)]}}
+    body: Body = {"circuit_breakers": {"thresholds": [_thresholds(balancing.limits, spoken)]}}
     if len(addresses) > 1 or balancing != Balancing(limits=balancing.limits):
         body |= _spread(balancing) | _ejection(balancing, addresses, spoken)
     if balancing.health is not None:
@@ -86,9 +86,11 @@ def seconds(value: float) -> str:
     return f"{value:.9f}".rstrip("0").rstrip(".") + "s"
 
 
-def _thresholds(limits: CircuitLimits) -> Body:
+def _thresholds(limits: CircuitLimits, spoken: Spoken) -> Body:
+    """Envoy counts requests of HTTP/2 alone; in HTTP/1.1 each has a connection of its own."""
+    one_each = spoken.http == 1
     return {
-        "max_connections": limits.connections,
+        "max_connections": min(limits.connections, limits.requests) if one_each else limits.connections,
         "max_pending_requests": limits.pending,
         "max_requests": limits.requests,
         "max_retries": limits.retries,
