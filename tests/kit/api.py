@@ -16,8 +16,9 @@ from portico.api.ports import LiveEndpoint, LiveSession
 from portico.edge.naming import Naming
 from portico.model.acl import Acl
 from portico.model.acme import AutomaticState
-from portico.model.endpoint import Scheme
-from portico.model.errors import AGENT_REFUSED, PorticoError
+from portico.model.endpoint import EndpointUrl, Scheme
+from portico.model.errors import AGENT_REFUSED, ALREADY_ONLINE, PorticoError
+from portico.store.cloud_endpoints import CloudEndpoint
 from portico.store.first_start import API_KEY_FILE, AUTHTOKEN_FILE, first_start
 from portico.store.store import Store
 
@@ -55,6 +56,17 @@ class RememberingNode:
 
     def domain_name(self, host: str) -> str:
         return self.naming.named(Scheme.HTTPS, host).host
+
+    def endpoint_url(self, url: EndpointUrl) -> EndpointUrl:
+        return self.naming.asked_for(url)
+
+    async def serve(self, endpoint: CloudEndpoint) -> None:
+        if self.refusal:
+            raise PorticoError(ALREADY_ONLINE, self.refusal)
+        self.told.append(("serve", endpoint.id, endpoint.url.host, endpoint.traffic_policy))
+
+    async def withdraw(self, endpoint: CloudEndpoint) -> None:
+        self.told.append(("withdraw", endpoint.id))
 
     def automatic_certificate(self, host: str) -> AutomaticState | None:
         return self.automatic.get(host)

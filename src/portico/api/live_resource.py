@@ -1,11 +1,12 @@
 """Resources that are read from what is live: nothing of them is stored."""
 
+import heapq
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
-from portico.api.resource import Call, Resource
+from portico.api.resource import Call, Identified, Resource
 
 if TYPE_CHECKING:
     from portico.store.store import Unit
@@ -34,6 +35,15 @@ class Named(Generic[L]):
     live: L
 
 
+One = TypeVar("One", bound=Identified)
+
+
+def newest_first(values: Iterable[One], before_id: str | None, limit: int) -> list[One]:
+    """A page of what is at hand: at most `limit`, in falling order of ids."""
+    earlier = (value for value in values if before_id is None or value.id < before_id)
+    return heapq.nlargest(limit, earlier, key=lambda value: value.id)
+
+
 class LiveResource(Resource[Named[L]]):
     """A resource of what is live."""
 
@@ -46,11 +56,8 @@ class LiveResource(Resource[Named[L]]):
 
     def page(self, call: Call, unit: "Unit", before_id: str | None, limit: int) -> Sequence[Named[L]]:
         """In falling order of ids."""
-        ids = {
-            f"{self.prefix}{one.id}": one for one in self.everything(call) if call.caller.scope in (None, one.owner_id)
-        }
-        chosen = sorted((ident for ident in ids if before_id is None or ident < before_id), reverse=True)[:limit]
-        return [Named(ident, ids[ident]) for ident in chosen]
+        mine = (one for one in self.everything(call) if call.caller.scope in (None, one.owner_id))
+        return newest_first((Named(f"{self.prefix}{one.id}", one) for one in mine), before_id, limit)
 
     def find(self, call: Call, unit: "Unit", ident: str) -> Named[L] | None:
         """The one of this id."""

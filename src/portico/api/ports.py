@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from portico.model.acl import Acl
 from portico.model.acme import AutomaticState
 from portico.model.endpoint import EndpointUrl
+
+if TYPE_CHECKING:
+    from portico.store.cloud_endpoints import CloudEndpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class LiveEndpoint:
     forwards_to: str = ""
     upstream_protocol: str = ""
     pooling: bool = False
+    traffic_policy: str = ""
     labels: dict[str, str] = field(default_factory=dict)
 
 
@@ -69,6 +73,21 @@ class Node(Protocol):
 
         Raises PorticoError: URL_INVALID, or DOMAIN_RESERVED for the edge's own names. May be called in any thread.
         """
+
+    def endpoint_url(self, url: EndpointUrl) -> EndpointUrl:
+        """The URL that somebody who asks for `url` gets: its name spelled in the one way, with this edge's ports.
+
+        Raises PorticoError: URL_INVALID, PORT_OUT_OF_RANGE, or DOMAIN_RESERVED. May be called in any thread.
+        """
+
+    async def serve(self, endpoint: "CloudEndpoint") -> None:
+        """Put a cloud endpoint online, or serve it as it is now.
+
+        Raises PorticoError with the rule that forbids it: then everything is as before.
+        """
+
+    async def withdraw(self, endpoint: "CloudEndpoint") -> None:
+        """Take a cloud endpoint offline."""
 
     def automatic_certificate(self, host: str) -> AutomaticState | None:
         """How the automatic certificate that serves a name does. May be called in any thread."""

@@ -24,6 +24,8 @@ class ProblemDetails(BaseModel):
     operation_id: str
     portico_code: str
     fix: str
+    problems: str
+    """Everything that is wrong with a traffic policy, a line each: `line:column: place: what`; else empty."""
 
 
 class Problem(BaseModel):
@@ -43,7 +45,9 @@ def problem_response(error: PorticoError, operation_id: str, headers: Mapping[st
         error_code=code.ngrok or str(code),
         status_code=status,
         msg=error.message,
-        details=ProblemDetails(operation_id=operation_id, portico_code=str(code), fix=error.fix),
+        details=ProblemDetails(
+            operation_id=operation_id, portico_code=str(code), fix=error.fix, problems="\n".join(error.problems)
+        ),
     )
     return JSONResponse(problem.model_dump(), status, {**dict(code_headers(code)), **(headers or {})})
 

@@ -125,12 +125,17 @@ class StoredResource(Resource[K]):
 
     create_body: ClassVar[type[Create]]
     update_body: ClassVar[type[Update]] = Update
+    may_fail: ClassVar[bool] = False
+    """Whether `created` and `updated` may raise: then the change is undone, and changes take effect one by one."""
     detachable: ClassVar[tuple[str, ...]] = ()
     """References that `DELETE /<name>/<id>/<reference>` takes away; the column has `_id` behind the word."""
 
     @abstractmethod
     def records(self, unit: "Unit") -> "Records[Any, K]":
         """Where it is kept."""
+
+    def prepare(self, call: Call, body: Any) -> None:
+        """Check what needs no store, before the transaction begins: it may take its time."""
 
     @abstractmethod
     def create(self, call: Call, unit: "Unit", owner_id: str, body: Any) -> tuple[K, str]:
@@ -149,10 +154,6 @@ class StoredResource(Resource[K]):
         columns = {"description": body.description, "note": body.metadata}
         return {column: text for column, text in columns.items() if text is not None}
 
-    def update(self, call: Call, unit: "Unit", value: K, body: Any) -> K:
-        """Change one."""
-        return self.records(unit).change(value.id, **self.changes(call, unit, value, body))
-
     def remove(self, call: Call, unit: "Unit", value: K) -> None:
         """Remove one. Raises PorticoError(API_IN_USE)."""
         if getattr(value, "source", "") == "settings":
@@ -162,10 +163,10 @@ class StoredResource(Resource[K]):
         self.records(unit).remove(value.id)
 
     async def created(self, node: Node, value: K) -> None:
-        """Let it take effect."""
+        """Let it take effect. Raises PorticoError only where `may_fail`."""
 
     async def updated(self, node: Node, value: K) -> None:
-        """Let the change take effect."""
+        """Let the change take effect. Raises PorticoError only where `may_fail`."""
 
     async def removed(self, node: Node, value: K) -> None:
         """Let its end take effect."""

@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -45,6 +46,13 @@ class Context:
 
     store: Store
     node: Node
+    turns: dict[str, asyncio.Lock] = field(default_factory=dict)
+
+    def turn(self, resource: Resource[Any]) -> AbstractAsyncContextManager[object]:
+        """Where changes may fail to take effect, each waits for the one before it."""
+        if not isinstance(resource, StoredResource) or not resource.may_fail:
+            return nullcontext()
+        return self.turns.setdefault(resource.name, asyncio.Lock())
 
     def call(self, request: Request) -> Call:
         """The request as resources see it."""
@@ -153,6 +161,7 @@ def _create(resource: StoredResource[Any], context: Context) -> Callable[..., An
         asked = f"{resource.name}\n".encode() + request.scope["state"]["body"]
 
         def write() -> tuple[Any, bytes]:
+            resource.prepare(call, body)
             with context.store.write() as unit:
                 if key is not None:
                     known = unit.answers.find(call.caller.key_id, call.caller.api_key, key, asked)
@@ -166,11 +175,19 @@ def _create(resource: StoredResource[Any], context: Context) -> Callable[..., An
                     unit.answers.add(call.caller.key_id, call.caller.api_key, key, asked, answer)
                 return value, answer
 
-        value, answer = await asyncio.to_thread(write)
-        if value is None:
-            return Response(answer, 201, {"Idempotent-Replayed": "true"}, JSON)
+        def undo() -> None:
+            with context.store.write() as unit:
+                resource.records(unit).remove(value.id)
+                unit.audit.take_back(call.operation_id)
+                if key is not None:
+                    unit.answers.take_back(call.caller.key_id, key)
+
+        async with context.turn(resource):
+            value, answer = await asyncio.to_thread(write)
+            if value is None:
+                return Response(answer, 201, {"Idempotent-Replayed": "true"}, JSON)
+            await _effect(resource.created(context.node, value), undo)
         _tell(call, "create", resource, value.id)
-        await resource.created(context.node, value)
         return Response(answer, 201, {"ETag": etag(resource.show(call, value))}, JSON)
 
     create.__annotations__["body"] = resource.create_body
@@ -181,17 +198,26 @@ def _update(resource: StoredResource[Any], context: Context) -> Callable[..., An
     async def update(request: Request, id: str, body: Any, if_match: IfMatch = None) -> Response:  # noqa: A002
         call = context.call(request)
 
-        def write() -> Any:
+        def write() -> tuple[Any, dict[str, object]]:
+            resource.prepare(call, body)
             with context.store.write() as unit:
                 value = context.find(call, unit, resource, id)
                 _check_etag(if_match, resource.show(call, value))
-                changed = resource.update(call, unit, value, body)
+                changes = resource.changes(call, unit, value, body)
+                before = resource.records(unit).columns(id)
+                changed = resource.records(unit).change(id, **changes)
                 _audit(call, unit, "update", resource, id, sorted(body.model_fields_set))
-                return changed
+                return changed, before
 
-        value = await asyncio.to_thread(write)
+        def undo() -> None:
+            with context.store.write() as unit:
+                resource.records(unit).change(id, **before)
+                unit.audit.take_back(call.operation_id)
+
+        async with context.turn(resource):
+            value, before = await asyncio.to_thread(write)
+            await _effect(resource.updated(context.node, value), undo)
         _tell(call, "update", resource, id)
-        await resource.updated(context.node, value)
         view = resource.show(call, value)
         return _json(view, 200, etag(view))
 
@@ -211,9 +237,10 @@ def _delete(resource: StoredResource[Any], context: Context) -> Callable[..., An
                 _audit(call, unit, "delete", resource, id, [])
                 return value
 
-        value = await asyncio.to_thread(write)
-        _tell(call, "delete", resource, id)
-        await resource.removed(context.node, value)
+        async with context.turn(resource):
+            value = await asyncio.to_thread(write)
+            _tell(call, "delete", resource, id)
+            await resource.removed(context.node, value)
         return Response(status_code=204)
 
     return delete
@@ -254,6 +281,15 @@ def _command(resource: Resource[Any], context: Context, command: str) -> Callabl
         return _json(Done(), 200)
 
     return obey
+
+
+async def _effect(work: Awaitable[None], undo: Callable[[], None]) -> None:
+    """Wait until a change has taken effect; where it cannot, nothing is left of it."""
+    try:
+        await work
+    except PorticoError:
+        await asyncio.to_thread(undo)
+        raise
 
 
 def etag(view: View) -> str:

@@ -5,7 +5,7 @@ import os
 import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
 import click
@@ -14,14 +14,14 @@ from pydantic.fields import FieldInfo
 from portico.api.resource import Resource, StoredResource
 from portico.api.resources import RESOURCES
 from portico.api.shapes import Body
-from portico.cli.api_client import ApiClient, api_url
+from portico.cli.api_client import ApiClient, default_api_url
 from portico.cli.groups import Group
 from portico.cli.setup import Setup, config_option, default_connect_url
 from portico.model.errors import API_KEY_ABSENT, OPTION_INVALID, PorticoError
 
 _FILTER: Final = "by_"
 """Begins the flags of filters, some of which are called like the flags of every command."""
-_OPTIONS: Final = ("config", "api_key", "url", "api_cas")
+_OPTIONS: Final = ("config", "api_key", "api_url", "api_cas")
 
 
 @click.group(cls=Group)
@@ -51,7 +51,7 @@ def _with_client(function: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--api-cas", metavar="FILE", help="PEM file of who may sign the API's certificate; else --connect-cas's."
         ),
-        click.option("--url", metavar="URL", help="Address of the API; else `api.` and the domain of connect_url."),
+        click.option("--api-url", metavar="URL", help="Address of the API; else `api.` and the domain of connect_url."),
         click.option("--api-key", metavar="KEY", help="Lets this program call the API."),
     )
     for option in options:
@@ -59,14 +59,14 @@ def _with_client(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _client(config: tuple[str, ...], api_key: str | None, url: str | None, api_cas: str | None) -> ApiClient:
+def _client(config: tuple[str, ...], api_key: str | None, api_url: str | None, api_cas: str | None) -> ApiClient:
     agent = Setup.take({"config": config}).agent
     key = api_key or os.environ.get("PORTICO_API_KEY") or os.environ.get("NGROK_API_KEY")
     if not key and agent.api_key is not None:
         key = agent.api_key.get_secret_value()
     if not key:
         raise PorticoError(API_KEY_ABSENT, "no API key was given")
-    address = url or api_url(agent.connect_url or default_connect_url())
+    address = api_url or default_api_url(agent.connect_url or default_connect_url())
     return ApiClient(address.rstrip("/"), key, api_cas or agent.connect_cas or "")
 
 
@@ -121,14 +121,16 @@ def _ident() -> click.Argument:
 def _flag(name: str, info: FieldInfo) -> click.Option | None:
     """The flag of a field; None for those that only other clients need."""
     types = _plain_types(info.annotation)
+    plain = next((kind for kind in (int, bool) if kind in types), str)
     is_list = list in types
-    if not types <= {str, int, list}:
+    if not types <= {str, int, bool, list}:
         return None
     return click.Option(
         [f"--{name.replace('_', '-')}"],
         multiple=is_list,
         required=info.is_required(),
-        type=int if int in types else str,
+        type=plain,
+        metavar="true|false" if plain is bool else None,
         help=info.description,
     )
 
@@ -138,6 +140,8 @@ def _plain_types(annotation: Any) -> set[Any]:
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         return _plain_types(parts[0])
+    if origin is Literal:
+        return {type(part) for part in parts}
     if origin is None:
         return set() if annotation is type(None) else {annotation}
     inner = set().union(*(_plain_types(part) for part in parts))

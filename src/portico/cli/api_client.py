@@ -62,7 +62,7 @@ class ApiClient:
             host = port = None
             parts = urlsplit("")
         if parts.scheme != "https" or not host:
-            raise PorticoError(OPTION_INVALID, f"--url: {self.url!r} is not https:// and a host")
+            raise PorticoError(OPTION_INVALID, f"--api-url: {self.url!r} is not https:// and a host")
         return _Connection(host, port, timeout=TIMEOUT, context=edge_context(self.cas))
 
 
@@ -80,11 +80,11 @@ class _Connection(http.client.HTTPSConnection):
         self.sock = context.wrap_socket(self.sock, server_hostname=name)
 
 
-def api_url(connect_url: str) -> str:
+def default_api_url(connect_url: str) -> str:
     """The API's address of the edge whose agents dial `connect_url`. Raises PorticoError(OPTION_INVALID)."""
     address = EdgeAddress.parse(connect_url)
     if is_ip(address.host):
-        fix = "Name its API: --url https://api.DOMAIN[:PORT]."
+        fix = "Name its API: --api-url https://api.DOMAIN[:PORT]."
         raise PorticoError(OPTION_INVALID, f"the edge is only known as {address}", fix=fix)
     domain = address.host.removeprefix("connect.")
     return f"https://{EdgeAddress(f'api.{domain}', address.port)}"

@@ -22,6 +22,10 @@ class BindRequest:
     host_header: str | None = None
     networks: Networks | None = None
     pooling: bool = False
+    traffic_policy: str = ""
+    """As `Endpoint.traffic_policy`: JSON text of a policy that was checked."""
+    cloud: bool = False
+    """Whether nothing stands behind it: its traffic policy alone answers, or forwards."""
     upstreams: tuple[HostPort, ...] = ()
     """What the edge reaches itself, in place of the session's own address."""
     name: str = ""

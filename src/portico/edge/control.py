@@ -20,8 +20,9 @@ from portico.edge.admin import Metrics, NodeState, admin_app
 from portico.edge.admission import Admission
 from portico.edge.agents import Agents
 from portico.edge.child import FATAL_STATUS
+from portico.edge.cloud import Cloud
 from portico.edge.declared import Declared
-from portico.edge.live import Live, Reservations
+from portico.edge.live import CertificatesInUse, Live, Reservations
 from portico.edge.name_lookup import NameLookup
 from portico.edge.node import Node
 from portico.edge.notices import notify
@@ -72,6 +73,8 @@ class Control:
         self._registry = Registry(node.naming, node.limits, labelled=[(one.url, one.labels) for one in node.labelled])
         self._registry.reserve(self._reservations.domains, self._reservations.ports)
         self._declared = Declared(self._registry, node.declared, self._reservations.operator)
+        self._cloud = Cloud(self._registry, self._store, node.frame.minimum_tls)
+        self._cloud.begin()
         self._lookup = NameLookup(self._declared.hosts, self._on_moved, run_dir / "names.json")
         authority = Authority.load_or_create(data_dir, datetime.now(UTC))
         self._acme = self._automatic(node.acme) if node.acme else None
@@ -102,9 +105,9 @@ class Control:
             self._links,
             self._publisher,
             self._reservations,
-            self._secrets_in_use,
-            served.outdated,
+            CertificatesInUse(self._secrets_in_use, served.outdated),
             self._acme.state if self._acme else lambda _: None,
+            self._cloud,
         )
         self._resynced = asyncio.Event()
         self._serving = False
@@ -187,7 +190,7 @@ class Control:
 
     def _on_online(self, endpoint: Endpoint) -> None:
         """An endpoint is online: its certificate should be there before its first visitor."""
-        if self._acme is not None and endpoint.url.scheme in (Scheme.HTTPS, Scheme.TLS):
+        if self._acme is not None and not endpoint.is_internal and endpoint.url.scheme in (Scheme.HTTPS, Scheme.TLS):
             self._acme.want(endpoint.url.host.replace("*.", "any.", 1))
 
     def _want_certificates(self) -> None:

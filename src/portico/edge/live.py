@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from portico.api.ports import LiveEndpoint, LiveSession
 from portico.certificates.uploads import Upload, Uploads
 from portico.edge.agents import Agents
+from portico.edge.cloud import Cloud
 from portico.edge.node import SSH_RELAY
 from portico.edge.publisher import Publisher
 from portico.edge.registry import LiveBind, Registry, Session
@@ -18,6 +20,7 @@ from portico.model.errors import AGENT_REFUSED, PorticoError
 from portico.model.names import covers
 from portico.model.owner import DEFAULT_OWNER, Owner
 from portico.model.x509 import read_key_pair_facts
+from portico.store.cloud_endpoints import CloudEndpoint
 from portico.store.store import Store
 from portico.translate.resource import Resource
 
@@ -60,6 +63,16 @@ class Reservations:
         return any(holder == owner_id and covers(name, host) for name, holder in self._owner_ids.items())
 
 
+@dataclass(frozen=True, slots=True)
+class CertificatesInUse:
+    """What Envoy has of certificates that may change."""
+
+    secrets: Callable[[], Iterable[Resource]]
+    """The certificates that Envoy has asked for, as they should be now."""
+    outdated: Callable[[], Iterable[EndpointUrl]]
+    """The endpoints that were published with another certificate than is uploaded for them now."""
+
+
 class Live:
     """Implements `api.ports.Node`."""
 
@@ -70,23 +83,19 @@ class Live:
         links: RelayLinks,
         publisher: Publisher,
         reservations: Reservations,
-        secrets_in_use: Callable[[], Iterable[Resource]],
-        outdated: Callable[[], Iterable[EndpointUrl]],
+        in_use: CertificatesInUse,
         automatic: Callable[[str], AutomaticState | None],
+        cloud: Cloud,
     ) -> None:
-        """`secrets_in_use` yields, as they should be now, the certificates that Envoy has asked for.
-
-        `outdated` yields the endpoints that were published with another certificate than is uploaded for them now.
-        """
         self._naming = registry.naming
         self._registry = registry
         self._agents = agents
         self._links = links
         self._publisher = publisher
         self._reservations = reservations
-        self._secrets_in_use = secrets_in_use
-        self._outdated = outdated
+        self._in_use = in_use
         self._automatic = automatic
+        self._cloud = cloud
 
     @property
     def domain(self) -> str:
@@ -103,11 +112,11 @@ class Live:
         return [_live_session(session) for session in self._registry.sessions]
 
     def endpoints(self) -> list[LiveEndpoint]:
-        """All live endpoints, one for each bind."""
+        """All live endpoints of agents and of the settings, one for each bind."""
         return [
             _live_endpoint(bind, session)
             for bind in self._registry.binds()
-            if (session := self._registry.session(bind.session)) is not None
+            if not bind.request.cloud and (session := self._registry.session(bind.session)) is not None
         ]
 
     def holders(self, place: str) -> set[str]:
@@ -117,6 +126,28 @@ class Live:
     def domain_name(self, host: str) -> str:
         """The one spelling of a name that may be reserved. Raises PorticoError: URL_INVALID or DOMAIN_RESERVED."""
         return self._naming.named(Scheme.HTTPS, host).host
+
+    def endpoint_url(self, url: EndpointUrl) -> EndpointUrl:
+        """The URL that somebody who asks for `url` gets. Raises PorticoError."""
+        return self._naming.asked_for(url)
+
+    async def serve(self, endpoint: CloudEndpoint) -> None:
+        """Put a cloud endpoint online, or serve it as it is now. Raises PorticoError: then all is as before."""
+        change = self._cloud.put(endpoint)
+        try:
+            for url in change.urls:
+                await self._publisher.refresh(url)
+        except PorticoError:
+            self._cloud.undo(change)
+            self._agents.publish_later(change.urls)
+            raise
+        log.info("cloud endpoint online", extra={"url": str(change.bind.url), "id": endpoint.id})
+
+    async def withdraw(self, endpoint: CloudEndpoint) -> None:
+        """Take a cloud endpoint offline."""
+        url = self._cloud.take(endpoint)
+        if url is not None:
+            await self._refresh([url])
 
     def automatic_certificate(self, host: str) -> AutomaticState | None:
         """How the automatic certificate that serves a name does."""
@@ -158,9 +189,9 @@ class Live:
                 log.error("a change is not published", extra={"url": str(url), "reason": error.message})
 
     async def _replace_certificates(self) -> None:
-        await self._refresh(self._outdated())
+        await self._refresh(self._in_use.outdated())
         try:
-            await self._publisher.replace(self._secrets_in_use())
+            await self._publisher.replace(self._in_use.secrets())
         except PorticoError as error:
             log.error("certificates are not published", extra={"code": str(error.code), "reason": error.message})
 
@@ -194,5 +225,6 @@ def _live_endpoint(bind: LiveBind, session: Session) -> LiveEndpoint:
         forwards_to=request.forwards_to,
         upstream_protocol=f"http{request.upstream_http}" if is_http else "",
         pooling=request.pooling,
+        traffic_policy=request.traffic_policy,
         labels=request.labels,
     )

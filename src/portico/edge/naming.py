@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from portico.model.endpoint import EndpointUrl, Scheme
+from portico.model.endpoint import DEFAULT_PORTS, EndpointUrl, Scheme
 from portico.model.errors import DOMAIN_RESERVED, NO_FREE_PORT, PORT_OUT_OF_RANGE, PorticoError
-from portico.model.names import normalize_host, random_name
+from portico.model.names import is_internal_host, normalize_host, random_name
 
 OWN_LABELS: Final = ("connect", "api", "dashboard")
 """First labels of the edge's own names."""
@@ -30,14 +30,17 @@ class Naming:
         return url
 
     def named(self, scheme: Scheme, host: str) -> EndpointUrl:
-        """The URL of an asked-for name. Raises PorticoError for the edge's own names and for what is no name."""
+        """The URL of an asked-for name. Raises PorticoError for the edge's own names and for what is no name.
+
+        Internal names have no listener, and so the usual ports.
+        """
         name = normalize_host(host)
         if "." not in name:
             name = f"{name}.{self.domain}"
         own = {self.domain, *(f"{label}.{self.domain}" for label in OWN_LABELS)}
         if name in own:
             raise PorticoError(DOMAIN_RESERVED, f"{name} belongs to the edge itself")
-        return EndpointUrl(scheme, name, self._port(scheme))
+        return EndpointUrl(scheme, name, DEFAULT_PORTS[scheme] if is_internal_host(name) else self._port(scheme))
 
     def asked_for(self, url: EndpointUrl) -> EndpointUrl:
         """The URL that somebody who wrote `url` gets; only a tcp one has a say in its port."""
@@ -48,6 +51,8 @@ class Naming:
     def tcp(self, host: str | None, port: int | None, taken: Taken) -> EndpointUrl:
         """The asked-for port, or the next free one of the range; the host is only what the URL shows."""
         shown = normalize_host(host) if host else self.domain
+        if port and is_internal_host(shown):
+            return EndpointUrl(Scheme.TCP, shown, port)
         if port:
             if port not in self.tcp_ports:
                 first, last = self.tcp_ports.start, self.tcp_ports.stop - 1

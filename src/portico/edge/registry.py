@@ -24,7 +24,7 @@ from portico.model.errors import (
     TOO_MANY_SESSIONS,
     PorticoError,
 )
-from portico.model.names import candidates
+from portico.model.names import candidates, is_internal_host
 from portico.model.owner import Owner
 
 HOLD_SECONDS: Final = 60.0
@@ -45,7 +45,7 @@ class Session:
 
     id: str
     relay: str
-    """Empty for the session of what the settings declare, which no agent holds."""
+    """Empty for the sessions of the settings' endpoints and of cloud endpoints, which no agent holds."""
     client_id: str
     leg: int
     owner: Owner
@@ -77,6 +77,8 @@ class LiveBind:
     @property
     def addresses(self) -> tuple[Address, ...]:
         """Where the endpoint's bytes may go by it."""
+        if self.request.cloud:
+            return ()
         return self.request.upstreams or (UnixSocket(self.address),)
 
 
@@ -153,7 +155,7 @@ class Registry:
         self._admit(session)
 
     def begin_declared(self, session: Session) -> None:
-        """Admit the session of what the settings declare. It never ends, and is none of its owner's agents."""
+        """Admit the session of endpoints without an agent. It never ends, and is none of its owner's agents."""
         self._sessions[session.id] = session
         self._binds[session.id] = {}
 
@@ -193,10 +195,10 @@ class Registry:
         mine = self._binds[session_id]
         self.expire_holds(now)
         limit = session.owner.max_endpoints or self._limits.max_endpoints
-        if self._bind_counts[session.owner.name] >= limit:
+        if request.bind_id not in mine and self._bind_counts[session.owner.name] >= limit:
             raise PorticoError(TOO_MANY_ENDPOINTS, f"{session.owner.name} has {limit} endpoints, which is its limit")
         url = self._url_for(session, request)
-        self._check_pool(url, request)
+        self._check_pool(url, request, session.owner)
         bind_id = request.bind_id or secrets.token_hex(8)
         if (old := mine.pop(bind_id, None)) is not None:
             self._leave(old, session.owner)
@@ -274,9 +276,11 @@ class Registry:
         pool = self._pools.get(url)
         if pool is not None:
             members = sorted(pool.binds.values(), key=lambda bind: bind.address)
-            return _endpoint(url, pool.first.request, tuple(each for bind in members for each in bind.addresses))
+            owner = self._sessions[pool.first.session].owner
+            addresses = tuple(each for bind in members for each in bind.addresses)
+            return _endpoint(url, pool.first.request, addresses, owner.id)
         if url in self._holds:
-            return _endpoint(url, self._holds[url].request, ())
+            return _endpoint(url, self._holds[url].request, (), "")
         if url.scheme is Scheme.HTTPS and url.host in self._reserved and self._rival(url) is None:
             return Endpoint(url, (), EdgeTls())
         return None
@@ -308,14 +312,14 @@ class Registry:
         raise PorticoError(LABELS_UNKNOWN, f"no endpoint of this edge has the labels {text or '(none)'}")
 
     def _check_reserved(self, session: Session, url: EndpointUrl) -> None:
-        if url.scheme is Scheme.TCP:
+        if url.scheme is Scheme.TCP and not is_internal_host(url.host):
             owner = self._reserved_ports.get(url.port)
         else:
             owner = next((self._reserved[name] for name in candidates(url.host) if name in self._reserved), None)
         if owner is not None and owner != session.owner.name:
             raise PorticoError(DOMAIN_RESERVED, f"{_place(url)} is reserved for somebody else")
 
-    def _check_pool(self, url: EndpointUrl, request: BindRequest) -> None:
+    def _check_pool(self, url: EndpointUrl, request: BindRequest, owner: Owner) -> None:
         rival = self._rival(url)
         if rival is not None:
             raise PorticoError(ALREADY_ONLINE, f"{rival} is online and takes the same name")
@@ -324,9 +328,11 @@ class Registry:
             return
         first = pool.first.request
         both_pooled = first.pooling and request.pooling
+        if request.scheme is not None and self._sessions[pool.first.session].owner.id != owner.id:
+            raise PorticoError(ALREADY_ONLINE, f"{url} is online for another owner")
         if not both_pooled and request.scheme is not None:
             raise PorticoError(ALREADY_ONLINE, f"{url} is already online")
-        for option in ("tls", "upstream_http", "host_header", "networks"):
+        for option in ("tls", "upstream_http", "host_header", "networks", "traffic_policy"):
             if getattr(first, option) != getattr(request, option):
                 raise PorticoError(BIND_INVALID, f"the pool of {url} has another {option}; all its members must agree")
         if (first.proxy_protocol > 0) != (request.proxy_protocol > 0):
@@ -376,7 +382,7 @@ class Registry:
             del self._places[_place(bind.url)]
 
 
-def _endpoint(url: EndpointUrl, request: BindRequest, addresses: tuple[Address, ...]) -> Endpoint:
+def _endpoint(url: EndpointUrl, request: BindRequest, addresses: tuple[Address, ...], owner_id: str) -> Endpoint:
     return Endpoint(
         url=url,
         addresses=addresses,
@@ -385,6 +391,8 @@ def _endpoint(url: EndpointUrl, request: BindRequest, addresses: tuple[Address, 
         proxy_protocol=request.proxy_protocol > 0,
         host_header=request.host_header,
         networks=request.networks,
+        traffic_policy=request.traffic_policy,
+        owner=owner_id,
     )
 
 
@@ -395,5 +403,10 @@ def _check_acl(session: Session, request: BindRequest, url: EndpointUrl) -> None
 
 
 def _place(url: EndpointUrl) -> str:
-    """What at most one URL may hold on one port: a host name, or for tcp the port itself, under whatever name."""
+    """What at most one URL may hold on one port: a host name, or for tcp the port itself, under whatever name.
+
+    Internal tcp endpoints have no listener: they are told from each other by their names.
+    """
+    if url.scheme is Scheme.TCP and is_internal_host(url.host):
+        return str(url)
     return f"tcp:{url.port}" if url.scheme is Scheme.TCP else url.host

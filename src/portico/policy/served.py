@@ -1,11 +1,13 @@
 """What edges of this release carry out of a policy; the rest is refused at the door, never ignored."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
 from portico.policy.actions import ACTIONS, NOT_OFFERED, TerminateTls
 from portico.policy.document import Policy, read_policy
+from portico.policy.text import read_text
 
 _ENFORCED: Final = tuple(kind for kind, action in ACTIONS.items() if action.ENFORCED)
 
@@ -25,6 +27,12 @@ def served_policy(policy: str | Mapping[str, object]) -> Policy:
     for problem in reading.problems:
         raise PorticoError(BIND_INVALID, f"{problem}")
     return reading.policy
+
+
+def canonical_text(policy: str) -> str:
+    """A policy that was checked, as the JSON that `Endpoint.traffic_policy` is; empty for one without rules."""
+    values = read_text(policy).values
+    return json.dumps(values, separators=(",", ":"), ensure_ascii=False) if values else ""
 
 
 def not_enforced(policy: Policy) -> list[str]:

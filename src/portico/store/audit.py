@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from portico.store.tables import AuditEventRow
@@ -59,6 +59,10 @@ class AuditLog:
         self._session.add(row)
         self._session.flush()
         return _to_event(row)
+
+    def take_back(self, operation_id: str) -> None:
+        """Forget a change that was undone before anybody was told of it."""
+        self._session.execute(delete(AuditEventRow).where(AuditEventRow.operation_id == operation_id))
 
     def page(self, *, owner_id: str | None = None, before_id: str | None = None, limit: int = 100) -> list[AuditEvent]:
         """At most `limit`, newest first, of one owner or of all; those made before `before_id`."""

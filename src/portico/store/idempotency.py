@@ -50,6 +50,13 @@ class Answers:
         )
         self._session.flush()
 
+    def take_back(self, api_key_id: str, key: str) -> None:
+        """Forget the answer to a create that was undone."""
+        row = self._session.get(IdempotencyRow, (api_key_id, _digest(key)))
+        if row is not None:
+            self._session.delete(row)
+            self._session.flush()
+
 
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()

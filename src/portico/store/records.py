@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import inspect, select
 from sqlalchemy.orm import Session
 
 from portico.store.tables import Record
@@ -49,6 +49,11 @@ class Records(Generic[R, V]):
             setattr(row, column, value)
         self._session.flush()
         return self._to_value(row)
+
+    def columns(self, record_id: str) -> dict[str, object]:
+        """What `change` puts back later, of the row, which must be there."""
+        row = self._session.get_one(self._table, record_id)
+        return {column.key: getattr(row, column.key) for column in inspect(self._table).column_attrs}
 
     def remove(self, record_id: str) -> bool:
         """False where there is none of this id."""

@@ -21,6 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from portico.model.errors import STORE_UNUSABLE, PorticoError
 from portico.store.acme import Acme
 from portico.store.audit import AuditLog
+from portico.store.cloud_endpoints import CloudEndpoints
 from portico.store.credentials import Credentials, SshCredentials
 from portico.store.domains import Domains
 from portico.store.idempotency import Answers
@@ -49,6 +50,7 @@ class Unit:
         self.reserved_addrs = ReservedAddrs(session)
         self.tls_certificates = TlsCertificates(session)
         self.certificate_authorities = CertificateAuthorities(session)
+        self.cloud_endpoints = CloudEndpoints(session)
         self.audit = AuditLog(session)
         self.answers = Answers(session)
         self.signing_keys = SigningKeys(session)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import JSON, DateTime, ForeignKey, Integer, LargeBinary, MetaData, String, Text, text
+from sqlalchemy import JSON, Boolean, DateTime, ForeignKey, Integer, LargeBinary, MetaData, String, Text, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -131,6 +131,16 @@ class ReservedAddrRow(Record, Base):
 
     __tablename__ = "reserved_addrs"
     port: Mapped[int] = mapped_column(Integer, unique=True)
+
+
+class CloudEndpointRow(Record, Base):
+    """A URL that a traffic policy answers, whether an agent is there or not."""
+
+    __tablename__ = "cloud_endpoints"
+    url: Mapped[str] = mapped_column(String(300))
+    traffic_policy: Mapped[str] = mapped_column(Text)
+    pooling: Mapped[bool] = mapped_column(Boolean)
+    updated_at: Mapped[datetime] = mapped_column(UtcTime, default=utc_now)
 
 
 class AuditEventRow(Base):

@@ -74,5 +74,9 @@ async def test_an_agents_refusal_is_told_and_leaves_no_trace(api: Api) -> None:
 
 
 async def test_what_is_live_cannot_be_made_by_hand(api: Api) -> None:
-    assert (await api.send("POST", "/endpoints", {"url": "https://x.example.com"})).status_code == 405
+    assert (await api.send("POST", "/tunnels", {})).status_code == 405
     assert (await api.send("DELETE", "/tunnels/tn_b0")).status_code == 405
+    for method, body in (("PATCH", {"description": "x"}), ("DELETE", None)):
+        answer = await api.send(method, "/endpoints/ep_b0", body)
+        assert (answer.status_code, answer.json()["error_code"]) == (409, "PORTICO_20111")
+        assert "comes from an agent" in answer.json()["msg"]

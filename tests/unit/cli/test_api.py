@@ -8,7 +8,7 @@ import pytest
 
 from portico.api.resource import StoredResource
 from portico.api.resources import RESOURCES
-from portico.cli.api_client import api_url
+from portico.cli.api_client import default_api_url
 from portico.cli.main import run
 from portico.model.errors import PorticoError
 
@@ -50,6 +50,16 @@ def test_flags_are_the_fields(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(flag in shown for flag in ("--description TEXT", "--metadata TEXT", "--port INTEGER", "--api-key KEY"))
 
 
+def test_what_is_true_or_false_and_what_is_one_of_several_words_are_flags_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["api", "endpoints", "create", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(
+        flag in shown for flag in ("--pooling-enabled true|false", "--bindings TEXT", "--url TEXT", "--api-url URL")
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
@@ -57,9 +67,9 @@ def test_flags_are_the_fields(capsys: pytest.CaptureFixture[str]) -> None:
         (["api", "reserved-domains", "create", "--api-key", "k"], 2, "--domain"),
         (["api", "credential", "list"], 2, "did you mean credentials?"),
         (["api", "credentials", "list", "--limit", "101", "--api-key", "k"], 2, "101"),
-        (["api", "credentials", "list", "--api-key", "k", "--url", "http://x"], 2, "is not https://"),
-        (["api", "credentials", "list", "--api-key", "k", "--url", "https://[x"], 2, "is not https://"),
-        (["api", "credentials", "list", "--api-key", "k", "--url", "https://api.localhost:1"], 1, "PORTICO_20081"),
+        (["api", "credentials", "list", "--api-key", "k", "--api-url", "http://x"], 2, "is not https://"),
+        (["api", "credentials", "list", "--api-key", "k", "--api-url", "https://[x"], 2, "is not https://"),
+        (["api", "credentials", "list", "--api-key", "k", "--api-url", "https://api.localhost:1"], 1, "PORTICO_20081"),
         (["api", "certificate-authorities", "create", "--api-key", "k", "--ca-pem", "@/no/file"], 2, "cannot be read"),
         (["api", "credentials", "list", "--api-key", "k", "--api-cas", "/no/file"], 1, "PORTICO_20068"),
     ],
@@ -80,10 +90,10 @@ def test_what_is_wrong_is_said(
     ],
 )
 def test_the_api_is_found_beside_the_agents_door(connect_url: str, url: str) -> None:
-    assert api_url(connect_url) == url
+    assert default_api_url(connect_url) == url
 
 
 @pytest.mark.parametrize("connect_url", ["127.0.0.1:443", "[::1]:443"])
 def test_an_address_has_no_api_of_its_own(connect_url: str) -> None:
-    with pytest.raises(PorticoError, match="--url"):
-        api_url(connect_url)
+    with pytest.raises(PorticoError, match="--api-url"):
+        default_api_url(connect_url)

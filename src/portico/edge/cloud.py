@@ -1,0 +1,121 @@
+"""Cloud endpoints: what the store keeps of them, live in the registry from the start, as binds of their owners' own."""
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from portico.edge.bind_request import BindRequest
+from portico.edge.checked_tls import checked_tls
+from portico.edge.registry import LiveBind, Registry, Session
+from portico.model.endpoint import EdgeTls, EndpointUrl, Scheme, TlsVersion
+from portico.model.errors import BIND_INVALID, DOMAIN_RESERVED, PorticoError
+from portico.store.cloud_endpoints import CloudEndpoint
+from portico.store.store import Store
+
+if TYPE_CHECKING:
+    from portico.policy.actions import TerminateTls
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A cloud endpoint as it was, and as it is now."""
+
+    before: LiveBind | None
+    bind: LiveBind
+
+    @property
+    def urls(self) -> set[EndpointUrl]:
+        """What has to be published."""
+        return {self.bind.url} | ({self.before.url} if self.before else set())
+
+
+class Cloud:
+    """The cloud endpoints of all owners."""
+
+    def __init__(self, registry: Registry, store: Store, minimum: TlsVersion) -> None:
+        """`minimum` is the TLS version that this edge demands at least."""
+        self._registry = registry
+        self._store = store
+        self._minimum = minimum
+
+    def begin(self) -> None:
+        """Put all of them online. One that a rule forbids by now is logged, and the others are served."""
+        with self._store.read() as unit:
+            stored = unit.cloud_endpoints.all()
+        for endpoint in stored:
+            try:
+                self.put(endpoint)
+            except PorticoError as error:
+                facts = {"id": endpoint.id, "url": str(endpoint.url), "code": str(error.code), "reason": error.message}
+                log.error("a cloud endpoint is not served", extra=facts)
+
+    def put(self, endpoint: CloudEndpoint) -> Change:
+        """Make the registry know it as it is now. Raises PorticoError with the rule that forbids it."""
+        session, ident = self._session(endpoint.owner_id), _bind_id(endpoint)
+        before = self._registry.find_bind(session, ident)
+        return Change(before, self._bind(session, self._request(endpoint)))
+
+    def undo(self, change: Change) -> None:
+        """Back to what was before."""
+        self._registry.unbind(change.bind.session, change.bind.id)
+        if change.before is not None:
+            self._bind(change.before.session, change.before.request)
+
+    def take(self, endpoint: CloudEndpoint) -> EndpointUrl | None:
+        """Forget it; the URL that it had."""
+        return self._registry.unbind(_session_id(endpoint.owner_id), _bind_id(endpoint))
+
+    def _bind(self, session: str, request: BindRequest) -> LiveBind:
+        address = f"cloud/{request.bind_id}"
+        return self._registry.bind(session, request, address, time.monotonic(), started=time.time())
+
+    def _session(self, owner_id: str) -> str:
+        ident = _session_id(owner_id)
+        if self._registry.session(ident) is None:
+            with self._store.read() as unit:
+                owner = unit.owners.get(owner_id)
+            if owner is None:
+                raise PorticoError(DOMAIN_RESERVED, "its owner is gone")
+            self._registry.begin_declared(Session(ident, "", ident, 0, owner, "", started=time.time()))
+        return ident
+
+    def _request(self, endpoint: CloudEndpoint) -> BindRequest:
+        # Imported here: an edge without policies does not load their language.
+        from portico.policy.served import canonical_text, served_policy, terminate_tls
+
+        url, policy = endpoint.url, served_policy(endpoint.traffic_policy)
+        return BindRequest(
+            url.scheme,
+            url.host,
+            url.port if url.scheme is Scheme.TCP else None,
+            tls=self._tls(url, terminate_tls([policy])),
+            pooling=endpoint.pooling,
+            traffic_policy=canonical_text(endpoint.traffic_policy),
+            cloud=True,
+            description=endpoint.description,
+            metadata=endpoint.note,
+            bind_id=_bind_id(endpoint),
+        )
+
+    def _tls(self, url: EndpointUrl, terminate: "TerminateTls | None") -> EdgeTls | None:
+        if terminate is None:
+            return None
+        if url.scheme not in (Scheme.HTTPS, Scheme.TLS):
+            raise PorticoError(BIND_INVALID, f"{url} has no TLS that could end at the edge, as terminate-tls says")
+        return checked_tls(
+            terminate.edge_tls(),
+            self._minimum,
+            pair_at="server_certificate",
+            authorities_at="mutual_tls_certificate_authorities",
+        )
+
+
+def _session_id(owner_id: str) -> str:
+    return f"cloud/{owner_id}"
+
+
+def _bind_id(endpoint: CloudEndpoint) -> str:
+    return endpoint.id.partition("_")[2]
