@@ -8,6 +8,7 @@ from portico.model.names import is_wildcard
 from portico.translate import names
 from portico.translate.connection_manager import connection_manager
 from portico.translate.resource import FILTER_CHAIN, Resource
+from portico.translate.routes import weighted_clusters
 from portico.translate.tls import (
     HANDSHAKE_TIMEOUT,
     HTTP_ALPN,
@@ -91,11 +92,11 @@ def own_chain(endpoint: Endpoint, frame: EdgeFrame) -> Resource | None:
         return None
     name = names.own_name(endpoint)
     if endpoint.tls is None:
-        return Resource(FILTER_CHAIN, name, {"name": name, "filters": [tcp_proxy("tls", name)]})
+        return Resource(FILTER_CHAIN, name, {"name": name, "filters": [tcp_proxy("tls", name, endpoint)]})
     certificate = _own_certificate(endpoint, frame)
     if endpoint.url.scheme is Scheme.TLS:
         socket = transport_socket(certificate, endpoint.tls, frame)
-        filters = [tcp_proxy("tls", name, after_handshake=True)]
+        filters = [tcp_proxy("tls", name, endpoint, after_handshake=True)]
     else:
         socket = transport_socket(certificate, endpoint.tls, frame, alpn=HTTP_ALPN)
         asks = endpoint.tls.verification if endpoint.tls.client_authorities is not None else None
@@ -112,8 +113,13 @@ def _own_certificate(endpoint: Endpoint, frame: EdgeFrame) -> Body:
     return certificate_of_visitors_name()
 
 
-def tcp_proxy(stat_prefix: str, cluster: str, *, after_handshake: bool = False) -> Body:
-    """Bytes as they are, for as long as both sides want; the other attempts find another address of a pool."""
+def tcp_proxy(
+    stat_prefix: str, cluster: str, endpoint: Endpoint | None = None, *, after_handshake: bool = False
+) -> Body:
+    """Bytes as they are, for as long as both sides want; the other attempts find another address of a pool.
+
+    They go to `cluster`, or where the routes of `endpoint` lead.
+    """
     late: Body = (
         {"upstream_connect_mode": "ON_DOWNSTREAM_TLS_HANDSHAKE", "max_early_data_bytes": _EARLY_BYTES}
         if after_handshake  # no upstream is dialled for a visitor whose certificate is not verified yet
@@ -123,7 +129,7 @@ def tcp_proxy(stat_prefix: str, cluster: str, *, after_handshake: bool = False) 
         "envoy.filters.network.tcp_proxy",
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
         stat_prefix=stat_prefix,
-        cluster=cluster,
+        **(weighted_clusters(endpoint) if endpoint is not None and endpoint.routes else {"cluster": cluster}),
         idle_timeout="0s",
         max_connect_attempts=3,
         **late,
@@ -131,10 +137,12 @@ def tcp_proxy(stat_prefix: str, cluster: str, *, after_handshake: bool = False) 
 
 
 def _needs_own(endpoint: Endpoint, frame: EdgeFrame) -> bool:
-    """Rules of its own; a wildcard that is not HTTP (`sni_cluster` is exact) or that has its own certificate."""
+    """Rules or routes of its own; a wildcard that is not HTTP (`sni_cluster` is exact) or has its own certificate."""
     if endpoint.url.scheme not in TLS_SCHEMES:
         return False
     if endpoint.tls is not None and not endpoint.tls.fits_all(frame.minimum_tls):
+        return True
+    if endpoint.url.scheme is Scheme.TLS and endpoint.routes:
         return True
     pair = endpoint.tls is not None and endpoint.tls.key_pair is not None
     return is_wildcard(endpoint.url.host) and (endpoint.url.scheme is Scheme.TLS or pair)

@@ -69,7 +69,7 @@ def tcp_listener(frame: EdgeFrame, endpoint: Endpoint) -> Resource:
     body = {
         **_listener(name, SocketAddress(frame.tcp_host, endpoint.url.port)),
         "stat_prefix": "tcp",
-        "filter_chains": [{"name": "tcp", "filters": [tcp_proxy("tcp", name)]}],
+        "filter_chains": [{"name": "tcp", "filters": [tcp_proxy("tcp", name, endpoint)]}],
     }
     return Resource(LISTENER, name, body)
 
