@@ -11,6 +11,14 @@ from typing import Final
 
 FILES: Final = (
     "values.lua",
+    "encodings.lua",
+    "hashes.lua",
+    "addresses.lua",
+    "json.lua",
+    "url.lua",
+    "letters.lua",
+    "lists.lua",
+    "functions.lua",
     "visit.lua",
     "actions/endings.lua",
     "run.lua",
