@@ -1,0 +1,233 @@
+"""Requests to the world outside, none of them to where policies have no business.
+
+What is asked is named by authors of policies, so an address is looked at before it is dialled: only public ones, and
+those that the setting `policy_networks` opens. The name is looked up once, here, and what was found is dialled.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+import time
+import zlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import httpx
+
+from portico.version import __version__
+
+IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+MOST_BYTES: Final = 262_144
+"""Of a body, decoded (ngrok's http-request has the same bound)."""
+_MOST_ORIGINS: Final = 64
+"""Hosts whose connections are kept."""
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_ADDRESS: Final = "portico_address"
+
+
+class OutboundError(Exception):
+    """No answer came; the text says why, in words for the endpoint's owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered."""
+
+    status: int
+    url: str
+    """Where it came from, after redirects."""
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(repr=False)
+    address: str
+    """IP that answered."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where requests may go."""
+
+    allowed: tuple[IpNetwork, ...] = ()
+
+    def permits(self, address: str) -> bool:
+        """Whether this IP may be dialled."""
+        found = ipaddress.ip_address(address.partition("%")[0])
+        if any(found in network for network in self.allowed):
+            return True
+        return all(one.is_global and not one.is_multicast for one in _meanings(found))
+
+
+class Outbound:
+    """Sends requests, keeping connections. TLS is verified against the system's authorities and the edge's own."""
+
+    def __init__(self, reach: Reach, edge_ca: Path | None = None) -> None:
+        context = ssl.create_default_context()
+        if edge_ca is not None and edge_ca.exists():
+            context.load_verify_locations(edge_ca)
+        self._transport = _Transport(reach, context)
+        agent = {"user-agent": f"portico/{__version__}", "accept-encoding": "identity"}
+        self._sender = httpx.AsyncClient(transport=self._transport, trust_env=False, headers=agent)
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes = b"",
+        parameters: Sequence[tuple[str, str]] = (),
+        redirects: int = 0,
+        seconds: float = 10.0,
+    ) -> Answer:
+        """The answer. Raises OutboundError where none came in time, was too large, or may not be asked for."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._send(method, url, dict(headers or {}), content, parameters, redirects)
+        except TimeoutError:
+            raise OutboundError(f"no answer within {seconds:g} s") from None
+        except (httpx.InvalidURL, UnicodeError):
+            raise OutboundError("this is no URL of http or https") from None
+        except httpx.HTTPError as error:
+            raise OutboundError(_words(error)) from None
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._sender.aclose()
+
+    async def _send(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        content: bytes,
+        parameters: Sequence[tuple[str, str]],
+        redirects: int,
+    ) -> Answer:
+        started = time.monotonic()
+        target = httpx.URL(url)
+        for key, value in parameters:
+            target = target.copy_add_param(key, value)
+        request = self._sender.build_request(method, target, headers=headers, content=content or None)
+        while True:
+            response = await self._sender.send(request, stream=True)
+            try:
+                body = await _bounded(response)
+            finally:
+                await response.aclose()
+            if response.next_request is None or redirects == 0:
+                return Answer(
+                    status=response.status_code,
+                    url=str(response.url),
+                    headers=tuple((key.lower(), value) for key, value in response.headers.multi_items()),
+                    body=body,
+                    address=str(response.extensions.get(_ADDRESS, "")),
+                    seconds=time.monotonic() - started,
+                )
+            redirects -= 1
+            request = response.next_request
+
+
+class _Transport(httpx.AsyncBaseTransport):
+    """Dials what the name was looked up to.
+
+    Connections are kept by host, so that none serves a name that its certificate was not verified for.
+    """
+
+    def __init__(self, reach: Reach, context: ssl.SSLContext) -> None:
+        self._reach = reach
+        self._context = context
+        self._of_origins: OrderedDict[tuple[str, str, int | None], httpx.AsyncHTTPTransport] = OrderedDict()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Try the addresses in turn until one accepts."""
+        url = request.url
+        if url.scheme not in ("http", "https") or not url.host:
+            raise httpx.UnsupportedProtocol("this is no URL of http or https")
+        failure: httpx.ConnectError | None = None
+        for address in await self._addresses(url):
+            dialled = httpx.Request(
+                request.method,
+                url.copy_with(host=address),
+                headers=request.headers,
+                stream=request.stream,
+                extensions={**request.extensions, "sni_hostname": url.host},
+            )
+            try:
+                response = await (await self._of_origin(url)).handle_async_request(dialled)
+            except httpx.ConnectError as error:
+                failure = error
+                continue
+            response.extensions[_ADDRESS] = address
+            return response
+        raise failure or httpx.ConnectError("the name has no address")
+
+    async def aclose(self) -> None:
+        """End all connections."""
+        for transport in self._of_origins.values():
+            await transport.aclose()
+
+    async def _addresses(self, url: httpx.URL) -> list[str]:
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(url.host, url.port or 0, type=socket.SOCK_STREAM)
+        except OSError:
+            raise httpx.ConnectError("the name has no address") from None
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        permitted = [address for address in addresses if self._reach.permits(address)]
+        if not permitted:
+            raise httpx.ConnectError("its address is not public, and `policy_networks` does not open it")
+        return permitted
+
+    async def _of_origin(self, url: httpx.URL) -> httpx.AsyncHTTPTransport:
+        origin = (url.scheme, url.host, url.port)
+        transport = self._of_origins.pop(origin, None)
+        if transport is None:
+            transport = httpx.AsyncHTTPTransport(verify=self._context, trust_env=False)
+        self._of_origins[origin] = transport
+        if len(self._of_origins) > _MOST_ORIGINS:
+            _, oldest = self._of_origins.popitem(last=False)
+            await oldest.aclose()
+        return transport
+
+
+async def _bounded(response: httpx.Response) -> bytes:
+    """The decoded body. Raises OutboundError where it is longer than MOST_BYTES."""
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "deflate", ""):
+        raise OutboundError(f"the answer is encoded as {encoding[:20]}, which was not asked for")
+    decoder = None if encoding in ("identity", "") else zlib.decompressobj(zlib.MAX_WBITS | 32)
+    body = bytearray()
+    try:
+        async for chunk in response.aiter_raw():
+            body += chunk if decoder is None else decoder.decompress(chunk, MOST_BYTES + 1)
+            if len(body) > MOST_BYTES or (decoder is not None and decoder.unconsumed_tail):
+                raise OutboundError(f"response size exceeded: {MOST_BYTES} bytes are the most")
+    except zlib.error:
+        raise OutboundError("the answer cannot be decoded") from None
+    return bytes(body)
+
+
+def _meanings(address: IpAddress) -> list[IpAddress]:
+    """The address, and the IPv4 one that it stands for, if any."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return [address]
+    inner = [one for one in (address.ipv4_mapped, address.sixtofour, *(address.teredo or ())) if one is not None]
+    if address in _NAT64:
+        inner.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+    # A mapped address is not global itself, however public the one inside.
+    return [*inner] if address.ipv4_mapped else [address, *inner]
+
+
+def _words(error: httpx.HTTPError) -> str:
+    match error:
+        case httpx.ConnectError() if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return "its certificate is not trusted"
+        case httpx.ConnectError() | httpx.UnsupportedProtocol():
+            return str(error) or "nobody accepts connections there"
+        case _:
+            return "the connection ended without an answer"
