@@ -10,6 +10,7 @@ import pytest
 from kit.control import ScriptedControl
 from kit.relay_process import MARK, RelayProcess, running
 from kit.scripted_agent import ScriptedAgent
+from portico.model.pages import PROBE_ANSWER
 from portico.relay import link
 from portico.tunnel import rpc
 from portico.tunnel.frames import ErrorCode
@@ -330,4 +331,37 @@ async def test_visitors_are_cut_with_their_session(relay: RelayProcess) -> None:
     await agent.stream()
     agent.protocol.abort("crash")
     assert await reader.read() == b""
+    writer.close()
+
+
+LOCAL = b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
+
+
+@pytest.mark.parametrize(
+    "options", [{"http": 1}, {"http": 2}, {"visitor_address": True}], ids=["http1", "http2", "tcp"]
+)
+async def test_a_check_by_connection_means_the_upstream(relay: RelayProcess, options: dict[str, object]) -> None:
+    agent = await relay.agent()
+    bind = await bound(relay, agent, **options)
+
+    for number, failing in enumerate((True, False), 1):
+        reader, writer = await asyncio.open_unix_connection(bind.address)
+        writer.write(LOCAL)
+        stream = await agent.stream(number)
+        if failing:
+            stream.stream.write_eof()
+        assert await reader.read() == (b"" if failing else PROBE_ANSWER)
+        writer.close()
+
+
+async def test_a_check_that_goes_on_to_ask_is_a_visitor(relay: RelayProcess) -> None:
+    agent = await relay.agent()
+    bind = await bound(relay, agent, http=1, visitor_address=True)
+    reader, writer = await asyncio.open_unix_connection(bind.address)
+    writer.write(LOCAL)
+    await agent.stream()
+    writer.write(REQUEST)
+    stream = await agent.stream(2)
+    stream.stream.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
     writer.close()

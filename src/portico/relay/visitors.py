@@ -6,13 +6,15 @@ import socket
 from typing import Final, cast
 
 from portico.model.errors import STREAM_LIMIT, UPSTREAM_UNREACHABLE, ErrorCode, PorticoError
+from portico.model.pages import PROBE_ANSWER
 from portico.relay import http_answer, limits
 from portico.relay.carriage import Carriage, Carrier
 from portico.relay.link import BindLease
+from portico.relay.probe import Probe
 from portico.relay.unanswered import Unanswered
 from portico.tunnel import frames
 from portico.tunnel.handler import StreamHandler
-from portico.tunnel.proxy_protocol import ProxyInfo, ProxyReader
+from portico.tunnel.proxy_protocol import SIGNATURE, ProxyInfo, ProxyReader
 
 REASON_SECONDS: Final = 0.01
 """How long a reset stream waits for the agent's reason: a RST overtakes it on the way."""
@@ -35,8 +37,8 @@ class Visitor(asyncio.Protocol):
     """One connection to a bind's socket; `Passage` is the side of its stream."""
 
     __slots__ = (
-        "_address", "_attempts", "_discarding", "_finished", "_lease", "_passage", "_peers", "_reader", "_timer",
-        "_unanswered", "carrier", "transport", "waiting",
+        "_address", "_attempts", "_discarding", "_finished", "_lease", "_passage", "_peers", "_probe", "_reader",
+        "_timer", "_unanswered", "carrier", "transport", "waiting",
     )  # fmt: skip
 
     def __init__(self, lease: BindLease, carrier: Carrier, peers: set["Visitor"]) -> None:
@@ -47,6 +49,7 @@ class Visitor(asyncio.Protocol):
         self._address = _NOBODY
         self._reader = ProxyReader() if lease.visitor_address else None
         """Reads who the visitor is, as long as that is not known."""
+        self._probe: Probe | None = None
         self._unanswered = Unanswered()
         self._attempts = 0
         self.waiting = not lease.http
@@ -111,6 +114,7 @@ class Visitor(asyncio.Protocol):
         """The visitor is gone; so must be the agent's connection to its upstream."""
         self._peers.discard(self)
         self._stop_timer()
+        self._drop_probe()
         passage, self._passage = self._passage, None
         self._discarding = True
         if passage is None:
@@ -186,6 +190,8 @@ class Visitor(asyncio.Protocol):
     def _begin(self, data: bytes) -> None:
         if self._discarding:
             return
+        if self._lease.http and data.startswith(SIGNATURE):
+            self._reader = self._reader or ProxyReader()  # nothing that Envoy sends of a visitor's begins so
         if self._reader is not None:
             try:
                 address = self._reader.feed(data)
@@ -194,13 +200,30 @@ class Visitor(asyncio.Protocol):
                 return
             if address is None:
                 return
+            local = self._reader.local
             self._address, data, self._reader = address, self._reader.rest, None
+            if local and not data:
+                self._probe = Probe(self.carrier, self._lease, self._probed)
+                return
             if self._lease.http and not data:
                 return
+        self._drop_probe()
         self._stop_timer()
         self.carrier.figures.bytes_in_total += len(data)
         self._unanswered.begin(data, http1=self._lease.http == 1)
         self._offer()
+
+    def _probed(self, reached: bool) -> None:
+        """A check by connection, as long as it has sent nothing, gets the one word that it waits for."""
+        self._probe = None
+        if reached:
+            self.transport.write(PROBE_ANSWER)
+        self.transport.close()
+
+    def _drop_probe(self) -> None:
+        if self._probe is not None:
+            self._probe.drop()
+            self._probe = None
 
     def _offer(self) -> None:
         """Open a stream with all that was kept."""

@@ -83,11 +83,13 @@ def _encode_v2(info: ProxyInfo) -> bytes:
 class ProxyReader:
     """Reads a header of either version in any split; what follows it is `rest`. Holds at most 64 KiB."""
 
-    __slots__ = ("_buffer", "rest")
+    __slots__ = ("_buffer", "local", "rest")
 
     def __init__(self) -> None:
         self._buffer = b""
         self.rest = b""
+        self.local = False
+        """Whether the proxy itself connects (command LOCAL), as for a check."""
 
     def feed(self, data: bytes) -> ProxyInfo | None:
         """Take bytes; returns the header once it is whole. Raises ProtocolError for anything else."""
@@ -119,7 +121,8 @@ class ProxyReader:
             return None
         self.rest = self._buffer[end:]
         body = self._buffer[_HEAD.size : end]
-        return _parse_body(family, body) if version_command & 0x0F == _PROXY else ProxyInfo()
+        self.local = version_command & 0x0F != _PROXY
+        return ProxyInfo() if self.local else _parse_body(family, body)
 
 
 def _parse_line(line: bytes) -> ProxyInfo:
