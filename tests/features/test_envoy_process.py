@@ -5,6 +5,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +19,16 @@ from kit.envoy import (
     free_port,
     http_get,
     http_listener,
+    listener,
     require_envoy,
     running_envoy,
     scope,
+    tcp_proxy,
     unix_upstream,
 )
 from portico.envoy.admin import Admin, AdminError
 from portico.envoy.bootstrap import BootstrapSettings
+from portico.envoy.predecessors import MOST_LINGERING
 from portico.envoy.process import EnvoyProcess, ProcessSettings
 from portico.model.errors import EDGE_NOT_READY, ENVOY_MISSING, PorticoError
 
@@ -39,6 +44,23 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+@asynccontextmanager
+async def echo_upstream(path: Path) -> AsyncIterator[None]:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(100):
+            writer.write(data)
+        writer.close()
+
+    async with await asyncio.start_unix_server(serve, path):
+        yield
+
+
+async def echoes(visitor: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+    reader, writer = visitor
+    writer.write(b"hello")
+    assert await reader.readexactly(5) == b"hello"
 
 
 class TestAdmin:
@@ -97,6 +119,43 @@ class TestHotRestart:
         assert rig.exits == []
         await rig.envoy.hot_restart()
         assert (await http_get(port, "b.test"))[0] == 200
+
+    async def test_cuts_no_connection_to_any_predecessor(self):
+        """Envoy's own hot restart ends the parent of the one that makes way."""
+        async with running_envoy(parent_shutdown_seconds=600) as rig, echo_upstream(rig.upstream):
+            port = free_port()
+            chain = {"name": "tcp", "filters": [tcp_proxy("a.test")]}
+            await rig.ads.publish([cluster("a.test", rig.upstream), listener(port, chain)])
+            pids, visitors = [], []
+            for _ in range(5):
+                pids.append(rig.envoy.pid)
+                visitors.append(await asyncio.open_connection("127.0.0.1", port))
+                await echoes(visitors[-1])
+                await rig.envoy.hot_restart()
+            # The last predecessor is Envoy's own to end, after `parent_shutdown_seconds`.
+            for visitor in visitors[:-1]:
+                await echoes(visitor)
+            for pid, (_, writer) in zip(pids, visitors[:-1], strict=False):
+                assert alive(pid)
+                writer.close()
+                await eventually(lambda pid=pid: not alive(pid))
+            assert rig.exits == []
+            visitors[-1][1].close()
+
+    async def test_ends_the_oldest_of_too_many(self):
+        async with running_envoy(parent_shutdown_seconds=600) as rig, echo_upstream(rig.upstream):
+            port = free_port()
+            chain = {"name": "tcp", "filters": [tcp_proxy("a.test")]}
+            await rig.ads.publish([cluster("a.test", rig.upstream), listener(port, chain)])
+            visitors = []
+            for _ in range(MOST_LINGERING + 2):
+                visitors.append(await asyncio.open_connection("127.0.0.1", port))
+                await echoes(visitors[-1])
+                await rig.envoy.hot_restart()
+            assert await visitors[0][0].read() == b""
+            await echoes(visitors[1])
+            for _, writer in visitors:
+                writer.close()
 
     async def test_keeps_the_old_one_when_the_new_one_fails(self, rig: Rig):
         port = free_port()

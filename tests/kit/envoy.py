@@ -57,6 +57,7 @@ class Rig:
         *,
         on_secret_wanted: SecretWanted | None = None,
         on_secret_released: SecretReleased | None = None,
+        parent_shutdown_seconds: int = 3,
     ) -> None:
         self.run_dir = run_dir
         self.types = message_types()
@@ -67,7 +68,12 @@ class Rig:
         settings = BootstrapSettings("test", self.ads_socket)
         self.envoy = EnvoyProcess(
             ProcessSettings(
-                require_envoy(), run_dir, settings, concurrency=1, drain_seconds=2, parent_shutdown_seconds=3
+                require_envoy(),
+                run_dir,
+                settings,
+                concurrency=1,
+                drain_seconds=2,
+                parent_shutdown_seconds=parent_shutdown_seconds,
             ),
             on_exit=self.exits.append,
         )
@@ -102,12 +108,10 @@ class Rig:
 
 
 @asynccontextmanager
-async def running_envoy(
-    *, on_secret_wanted: SecretWanted | None = None, on_secret_released: SecretReleased | None = None
-) -> AsyncIterator[Rig]:
+async def running_envoy(**settings: Any) -> AsyncIterator[Rig]:
     """A started rig. Its directory is short, because a Unix socket's path has 107 bytes at most."""
     with tempfile.TemporaryDirectory(prefix="pe", ignore_cleanup_errors=True) as folder:
-        rig = Rig(Path(folder), on_secret_wanted=on_secret_wanted, on_secret_released=on_secret_released)
+        rig = Rig(Path(folder), **settings)
         try:
             await rig.start()
             yield rig

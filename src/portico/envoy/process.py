@@ -13,6 +13,7 @@ from typing import Any, Final
 from portico.envoy import launch
 from portico.envoy.admin import Admin, AdminError
 from portico.envoy.bootstrap import BootstrapSettings, bootstrap
+from portico.envoy.predecessors import Lingering, StandIn, end, parent_socket
 from portico.envoy.visitors_lines import VisitorsLines
 from portico.model.errors import EDGE_NOT_READY, ENVOY_MISSING, PorticoError
 
@@ -32,7 +33,6 @@ _NOISE: Final = "marked as work-in-progress"
 """Envoy says so of the server name matcher, twice for each change of a listener."""
 _POLL: Final = 0.02
 _LINE_LIMIT: Final = 1 << 20
-_TERMINATE_GRACE: Final = 5.0
 _TUNABLES: Final = "GLIBC_TUNABLES"
 _NO_RSEQ: Final = "glibc.pthread.rseq=0"
 """Envoy's allocator keeps a cache for each processor only where it may register restartable sequences itself, and glibc
@@ -53,7 +53,8 @@ class ProcessSettings:
     """How long connections of a replaced filter chain may go on. Envoy also keeps each replaced listener's
     configuration this long: 1.6 MB a change with 10,000 names that it tells apart by SNI."""
     parent_shutdown_seconds: int = 900
-    """How long a predecessor lives after a hot restart; longer than `drain_seconds`."""
+    """How long a predecessor lives after a hot restart; longer than `drain_seconds`. After one more restart it begins
+    anew for it, but then it ends as soon as nobody is connected to it."""
     log_level: str = "warning"
 
 
@@ -66,8 +67,11 @@ class EnvoyProcess:
         self._epoch = 0
         self._current: asyncio.subprocess.Process | None = None
         self._draining: list[asyncio.subprocess.Process] = []
+        self._lingering = Lingering(settings.parent_shutdown_seconds)
+        """Those of the draining whose own successor is not in charge any more."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._live = False
+        self._replacing = asyncio.Lock()
         self._visitors_lines = VisitorsLines()
 
     @property
@@ -86,6 +90,8 @@ class EnvoyProcess:
         `on_exit(returncode)` of the constructor is called when a live Envoy ends without being asked to; then `start`
         may be called again. Raises PorticoError(ENVOY_MISSING) and (EDGE_NOT_READY).
         """
+        if (orphan := self._parent()) is not None:
+            await self._lingering.add(orphan, None)
         self._epoch = 0
         self._drop_shared_memory()
         # Another Envoy on this machine may have any number, so that Envoy itself must choose a free one.
@@ -98,15 +104,19 @@ class EnvoyProcess:
         The old one stays in charge when the new one does not become live; when it has died meanwhile, `on_exit` tells
         of it. Raises like `start`.
         """
-        old = self._current
-        if old is None:
-            raise PorticoError(EDGE_NOT_READY, "There is no Envoy to restart")
-        base_id = self._base_id_path.read_text().strip()
-        self._epoch += 1
-        self._draining.append(old)
-        self._live = False
-        await self._spawn("--base-id", base_id, "--restart-epoch", str(self._epoch))
-        await self._until_live(timeout)
+        async with self._replacing:
+            old = self._current
+            if old is None:
+                raise PorticoError(EDGE_NOT_READY, "There is no Envoy to restart")
+            base_id = self._base_id_path.read_text().strip()
+            if self._epoch:
+                stand_in = StandIn(parent_socket(self._socket_prefix, int(base_id), self._epoch - 1))
+                await self._lingering.add(self._parent(), stand_in)
+            self._epoch += 1
+            self._draining.append(old)
+            self._live = False
+            await self._spawn("--base-id", base_id, "--restart-epoch", str(self._epoch))
+            await self._until_live(timeout)
 
     async def stop(self, grace: float = 0.0) -> None:
         """Ask visitors' connections to end, wait at most `grace` seconds until none is open, and end every Envoy."""
@@ -119,7 +129,8 @@ class EnvoyProcess:
                         await asyncio.sleep(_POLL)
             except (AdminError, TimeoutError):
                 pass
-        await asyncio.gather(*(self._end(process) for process in [self._current, *self._draining] if process))
+        await self._lingering.end()
+        await asyncio.gather(*(end(process) for process in [self._current, *self._draining] if process))
         await asyncio.gather(*self._tasks)
         self._current = None
         self._drop_shared_memory()
@@ -131,20 +142,22 @@ class EnvoyProcess:
         except (OSError, ValueError):
             return
         self._base_id_path.unlink()
+        for path in self._socket_prefix.parent.glob(f"{self._socket_prefix.name}_*"):
+            path.unlink()
         Path(f"/dev/shm/envoy_shared_memory_{base_id * 10}").unlink(missing_ok=True)  # noqa: S108 - Envoy's own name
 
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
-        if process.returncode is None:
-            process.terminate()
-            try:
-                await asyncio.wait_for(process.wait(), _TERMINATE_GRACE)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+    def _parent(self) -> asyncio.subprocess.Process | None:
+        """The Envoy before the current one, if it still lives."""
+        return next((one for one in reversed(self._draining) if one not in self._lingering), None)
 
     @property
     def _base_id_path(self) -> Path:
         return self._settings.run_dir / "envoy.base-id"
+
+    @property
+    def _socket_prefix(self) -> Path:
+        """Of the sockets over which one Envoy speaks to the next: of files, so that a stand-in can take their place."""
+        return self._settings.run_dir / "hot"
 
     def _path(self, name: str) -> Path:
         return self._settings.run_dir / f"envoy-{self._epoch}.{name}"
@@ -153,7 +166,7 @@ class EnvoyProcess:
         settings = self._settings
         config = self._path("json")
         config.write_text(json.dumps(bootstrap(settings.bootstrap, self._path("admin.sock"))))
-        arguments = ["--config-path", str(config), *identity]
+        arguments = ["--config-path", str(config), *identity, "--socket-path", str(self._socket_prefix)]
         arguments += ["--drain-time-s", str(settings.drain_seconds), "--drain-strategy", "immediate"]
         arguments += ["--parent-shutdown-time-s", str(settings.parent_shutdown_seconds)]
         # Lines about visitors are written at once, like Envoy's own: it would keep them for 10 s.
@@ -197,7 +210,7 @@ class EnvoyProcess:
 
     async def _give_up(self, process: asyncio.subprocess.Process) -> None:
         self._current = None
-        await self._end(process)
+        await end(process)
         if self._epoch and self._draining:
             self._current = self._draining.pop()
             self._live = True
