@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 
 MAX_SOCKET_PATH: Final = 107
 """Bytes of `sun_path` on Linux without its closing NUL (unix(7))."""
-MAX_SOCKET_NAME: Final = 32
-"""Bytes kept free below the run directory: `<relay>/<number>.sock` and `<relay>/agents.sock`."""
+MAX_SOCKET_NAME: Final = 36
+"""Bytes kept free below the run directory: `<relay>/<number>.sock`, and `hot_udp_parent_` with Envoy's 20 digits."""
 
 
 @dataclass(slots=True)
