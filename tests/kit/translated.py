@@ -111,6 +111,14 @@ class TranslatedEdge:
             table = table.with_endpoint(endpoint, self.frame)
         await self._apply(table, resources, [])
 
+    async def replace(self, old: Endpoint | None, new: Endpoint) -> None:
+        """Publish as an edge does what an endpoint is now, and remove what it had and has no more."""
+        resources = endpoint_resources(new, self.frame)
+        keys = {resource.key for resource in resources}
+        had = [resource.key for resource in endpoint_resources(old, self.frame)] if old else []
+        removed = [key for key in reversed(had) if key not in keys]
+        await self._apply(self.table.with_endpoint(new, self.frame), resources, removed)
+
     async def remove(self, endpoint: Endpoint) -> None:
         """Remove as an edge does: first the matcher, then the resources in reverse."""
         await self._apply(self.table.without(endpoint.url), [], [])

@@ -1,10 +1,12 @@
 """Routes of an endpoint as Envoy's, in the order in which they are tried, and the clusters of its pools."""
 
+import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from portico.model.balancing import HashBy, HashKind, Method
+from portico.model.balancing import Balancing, HashBy, HashKind, Method
 from portico.model.edge import EdgeFrame
 from portico.model.endpoint import Endpoint, Pool, UnixSocket
 from portico.model.route import (
@@ -23,7 +25,7 @@ from portico.model.route import (
     in_order,
 )
 from portico.translate import names
-from portico.translate.balancing import seconds
+from portico.translate.balancing import hash_policy, seconds
 from portico.translate.clusters import endpoint_cluster
 from portico.translate.replies import NO_ROUTE_STATUS, unmapped_status
 from portico.translate.resource import Resource
@@ -47,13 +49,46 @@ def route_bodies(endpoint: Endpoint, frame: EdgeFrame) -> list[Body]:
 
 
 def _route(endpoint: Endpoint, frame: EdgeFrame, route: Route, match: Match) -> list[Body]:
-    body = {"match": _match(match), **_action(endpoint, frame, route, match), **_changed(route)}
-    again = route.retries is None and _has_another(endpoint, route)
-    return with_safe_methods(body, frame) if again else [body]
+    bodies = [{"match": _match(match), **_action(endpoint, frame, route, match), **_changed(route)}]
+    if _chooses_by_cookie(route):
+        bodies = [*_stays(endpoint, frame, route, match), *bodies]
+    if route.retries is not None or not _has_another(endpoint, route):
+        return bodies
+    return [each for body in bodies for each in with_safe_methods(body, frame)]
+
+
+def _chooses_by_cookie(route: Route) -> bool:
+    """Whether a cookie has to say which of several backends was chosen.
+
+    Envoy chooses a cluster before it makes the cookie of which the address follows, so the first request of a visitor
+    would go elsewhere than his others.
+    """
+    return route.affinity is not None and route.affinity.cookie != "" and len(_shares(route)) > 1
+
+
+def _stays(endpoint: Endpoint, frame: EdgeFrame, route: Route, match: Match) -> Iterator[Body]:
+    """In front of the choice: each backend that something of is online, for who has been led to it before."""
+    online = {pool.name for pool in endpoint.pools if pool.addresses}
+    for backend in _shares(route):
+        if backend.pool in online:
+            name, value = _choice(route, backend)
+            chosen = {**_match(match), "cookies": [{"name": name, "string_match": {"exact": value}}]}
+            alone = replace(route, backends=(backend,))
+            yield {"match": chosen, **_action(endpoint, frame, alone, match), **_changed(route)}
+
+
+def _choice(route: Route, backend: Backend) -> tuple[str, str]:
+    """Name and value of the cookie that tells the backend; the pool's name is nobody's business."""
+    assert route.affinity is not None
+    return f"{route.affinity.cookie}-to", hashlib.blake2b(backend.pool.encode(), digest_size=6).hexdigest()
+
+
+def _shares(route: Route) -> list[Backend]:
+    return [backend for backend in route.backends if backend.weight]
 
 
 def _has_another(endpoint: Endpoint, route: Route) -> bool:
-    led = {backend.pool for backend in route.backends if backend.weight}
+    led = {backend.pool for backend in _shares(route)}
     return any(len(pool.addresses) > 1 for pool in endpoint.pools if pool.name in led)
 
 
@@ -193,7 +228,7 @@ def _retry_policy(endpoint: Endpoint, frame: EdgeFrame, route: Route) -> Body:
 
 def _clusters(endpoint: Endpoint, route: Route) -> Body:
     """Where requests go. A backend without a pool has no cluster, which is answered with 500, as Gateway API says."""
-    shares = [backend for backend in route.backends if backend.weight]
+    shares = _shares(route)
     if not shares:
         return {"cluster": _nowhere(endpoint), "cluster_not_found_response_code": "INTERNAL_SERVER_ERROR"}
     if len(shares) == 1 and not _changed(shares[0]):
@@ -204,9 +239,12 @@ def _clusters(endpoint: Endpoint, route: Route) -> Body:
             **({"host_rewrite_literal": host} if host else {}),
         }
     weighted: Body = {"clusters": [_share(endpoint, route, backend) for backend in shares]}
-    if route.affinity is not None:
-        weighted["use_hash_policy"] = True
-    return {"weighted_clusters": weighted, "cluster_not_found_response_code": "INTERNAL_SERVER_ERROR"}
+    spread = {"weighted_clusters": weighted, "cluster_not_found_response_code": "INTERNAL_SERVER_ERROR"}
+    if route.affinity is None or route.affinity.cookie:
+        return spread
+    # The clusters choose an address by the same policy of their own; this one chooses the cluster.
+    weighted["use_hash_policy"] = True
+    return {**spread, "hash_policy": hash_policy(Balancing(Method.RING_HASH, (_hash_by(route.affinity),)))}
 
 
 def _share(endpoint: Endpoint, route: Route, backend: Backend) -> Body:
@@ -215,6 +253,13 @@ def _share(endpoint: Endpoint, route: Route, backend: Backend) -> Body:
         "weight": backend.weight,
         **_changed(backend),
     }
+    if route.affinity is not None and _chooses_by_cookie(route):
+        name, value = _choice(route, backend)
+        life = f"; Max-Age={route.affinity.lifetime}" if route.affinity.lifetime else ""
+        cookie = _header(
+            "set-cookie", f"{name}={value}; Path=/; HttpOnly; SameSite=Lax{life}", "APPEND_IF_EXISTS_OR_ADD"
+        )
+        share["response_headers_to_add"] = [cookie, *share.get("response_headers_to_add", ())]
     host = _host(endpoint, route, backend)
     return {**share, "host_rewrite_literal": host} if host else share
 
