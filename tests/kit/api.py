@@ -85,6 +85,9 @@ class RememberingNode:
     async def reservations_changed(self) -> None:
         self.told.append(("reservations",))
 
+    async def policy_data_changed(self, owner_id: str, word: str) -> None:
+        self.told.append(("policy data", owner_id, word))
+
     async def certificates_changed(self) -> None:
         self.told.append(("certificates",))
 

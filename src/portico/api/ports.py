@@ -104,5 +104,8 @@ class Node(Protocol):
     async def reservations_changed(self) -> None:
         """Domains or addresses have been reserved or given free."""
 
+    async def policy_data_changed(self, owner_id: str, word: str) -> None:
+        """What traffic policies of an owner read that name `word` has changed: an IP policy's id, or `secrets.get`."""
+
     async def certificates_changed(self) -> None:
         """Uploaded certificates, or the domains that name them, have changed."""

@@ -7,6 +7,7 @@ from portico.api.audit_events import AuditEventResource
 from portico.api.certificate_authorities import CertificateAuthorityResource
 from portico.api.credentials import CredentialResource
 from portico.api.endpoints import EndpointResource
+from portico.api.ip_policies import IpPolicyResource, IpPolicyRuleResource
 from portico.api.reserved_addrs import ReservedAddrResource
 from portico.api.reserved_domains import ReservedDomainResource
 from portico.api.resource import Resource
@@ -24,6 +25,8 @@ RESOURCES: Final[tuple[Resource[Any], ...]] = (
     TlsCertificateResource(),
     CertificateAuthorityResource(),
     EndpointResource(),
+    IpPolicyResource(),
+    IpPolicyRuleResource(),
     TunnelSessionResource(),
     TunnelResource(),
     AuditEventResource(),

@@ -176,6 +176,11 @@ class Live:
         await self._refresh(self._registry.reserve(self._reservations.domains, self._reservations.ports))
         await self._replace_certificates()
 
+    async def policy_data_changed(self, owner_id: str, word: str) -> None:
+        """Publish what reads it anew."""
+        endpoints = (endpoint for url in self._registry.urls if (endpoint := self._registry.endpoint(url)))
+        await self._refresh([one.url for one in endpoints if one.owner == owner_id and word in one.traffic_policy])
+
     async def certificates_changed(self) -> None:
         """Uploaded certificates, or the domains that name them, have changed."""
         self._reservations.read()

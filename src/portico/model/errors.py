@@ -163,6 +163,7 @@ SOURCE_UNAVAILABLE = _code(
     "Try again in a moment; the edge's log has the reason for the endpoint's owner.",
     502,
 )
+RATE_LIMITED = _code(20_033, "Too many requests", "Wait as long as Retry-After says, then try again.", 429)
 
 # Starting and running an edge.
 SETTING_INVALID = _code(20_040, "Invalid setting", "Correct the key that the message names.")
@@ -221,6 +222,7 @@ API_IN_USE = _code(20_106, "The resource is in use", "Detach it from what the me
 API_CONFLICT = _code(20_107, "It exists already", "Use the one that exists.", 409)
 API_FAILED = _code(20_108, "The edge failed", "Try again; the edge's log has the reason under the operation's id.", 500)
 AGENT_REFUSED = _code(20_109, "The agent did not obey", "The message has the agent's reason.", 409)
+API_TOO_MANY = _code(20_112, "Too many of them", "Remove some, or use fewer and larger ones.", 409)
 NOT_CLOUD = _code(
     20_111, "Only cloud endpoints are changed here", "Change it where it comes from: its agent or the settings.", 409
 )

@@ -25,6 +25,7 @@ from portico.store.cloud_endpoints import CloudEndpoints
 from portico.store.credentials import Credentials, SshCredentials
 from portico.store.domains import Domains
 from portico.store.idempotency import Answers
+from portico.store.ip_policies import IpPolicies, IpPolicyRules
 from portico.store.migrate import migrate
 from portico.store.owners import Owners
 from portico.store.reserved_addrs import ReservedAddrs
@@ -51,6 +52,8 @@ class Unit:
         self.tls_certificates = TlsCertificates(session)
         self.certificate_authorities = CertificateAuthorities(session)
         self.cloud_endpoints = CloudEndpoints(session)
+        self.ip_policies = IpPolicies(session)
+        self.ip_policy_rules = IpPolicyRules(session)
         self.audit = AuditLog(session)
         self.answers = Answers(session)
         self.signing_keys = SigningKeys(session)

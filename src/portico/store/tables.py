@@ -143,6 +143,21 @@ class CloudEndpointRow(Record, Base):
     updated_at: Mapped[datetime] = mapped_column(UtcTime, default=utc_now)
 
 
+class IpPolicyRow(Record, Base):
+    """A named set of rules about visitors' addresses."""
+
+    __tablename__ = "ip_policies"
+
+
+class IpPolicyRuleRow(Record, Base):
+    """One network of an IP policy, and whether it is let in."""
+
+    __tablename__ = "ip_policy_rules"
+    ip_policy_id: Mapped[str] = mapped_column(ForeignKey("ip_policies.id", ondelete="CASCADE"), index=True)
+    cidr: Mapped[str] = mapped_column(String(50))
+    action: Mapped[str] = mapped_column(String(10))
+
+
 class AuditEventRow(Base):
     """One change: who, what, when. Refers to nothing, so that it outlives what it tells of."""
 
