@@ -11,6 +11,7 @@ import time
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from functools import cache
 from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qs, unquote_plus, urlencode
@@ -28,6 +29,11 @@ from portico.gate.providers import PROVIDERS, Provider
 CLIENT_ID, CLIENT_SECRET = "the-application", "a secret with : and %"
 
 
+@cache
+def _first_key() -> RSAKey:
+    return RSAKey.generate_key(2048, {"kid": "one", "use": "sig"})
+
+
 class IdentityProvider:
     """One on a port of this machine."""
 
@@ -39,7 +45,7 @@ class IdentityProvider:
             "email": "jane@example.com",
             "email_verified": True,
         }
-        self.keys = [RSAKey.generate_key(2048, {"kid": "one", "use": "sig"})]
+        self.keys = [_first_key()]
         self.served_keys = list(self.keys)
         self.claims: dict[str, Any] = {}
         """Instead of what belongs into an identity token."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
@@ -33,12 +34,13 @@ def gate_app(
     edge_secrets: Path,
     edge_ca: Path | None = None,
     providers: Mapping[str, Provider] = PROVIDERS,
+    clock: Callable[[], float] = time.time,
 ) -> Starlette:
     """`edge_secrets` is the file of `seal.EdgeSecrets`; `edge_ca` an authority to trust beside the system's."""
     outbound = Outbound(reach, edge_ca)
-    key_sets = KeySets(outbound)
-    sign_ins = SignIns(Authority(outbound, key_sets, providers), EdgeSecrets(edge_secrets))
-    verifications, errands = Verifications(key_sets), Errands(outbound)
+    key_sets = KeySets(outbound, clock)
+    sign_ins = SignIns(Authority(outbound, key_sets, providers, clock), EdgeSecrets(edge_secrets), clock)
+    verifications, errands = Verifications(key_sets, clock), Errands(outbound)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

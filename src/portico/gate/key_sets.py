@@ -45,7 +45,7 @@ class _Kept:
 class KeySets:
     """All of them, by URL."""
 
-    def __init__(self, outbound: Outbound, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, outbound: Outbound, clock: Callable[[], float] = time.time) -> None:
         self._outbound = outbound
         self._clock = clock
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
