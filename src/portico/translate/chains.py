@@ -8,7 +8,7 @@ from portico.model.names import is_wildcard
 from portico.translate import names
 from portico.translate.connection_manager import connection_manager
 from portico.translate.resource import FILTER_CHAIN, Resource
-from portico.translate.routes import weighted_clusters
+from portico.translate.route_backends import weighted_clusters
 from portico.translate.tls import (
     HANDSHAKE_TIMEOUT,
     HTTP_ALPN,

@@ -7,7 +7,7 @@ from portico.translate.chains import own_chain
 from portico.translate.clusters import endpoint_cluster
 from portico.translate.listeners import tcp_listener
 from portico.translate.resource import Resource
-from portico.translate.routes import pool_clusters
+from portico.translate.route_backends import pool_clusters
 from portico.translate.scopes import endpoint_scope, internal_scopes, misdirected_scope
 from portico.translate.tls import secret_resource
 

@@ -10,7 +10,8 @@ from portico.translate.policy import slots
 from portico.translate.replies import FAILED_STATUS, MISDIRECTED_STATUS, OFFLINE_STATUS
 from portico.translate.resource import SCOPE, Resource
 from portico.translate.retries import has_another, retry_policy, with_safe_methods
-from portico.translate.routes import NO_ROUTE, relays_answer, route_bodies
+from portico.translate.route_backends import relays_answer
+from portico.translate.routes import NO_ROUTE, route_bodies
 from portico.translate.typed import Body
 
 _REMOVED_FROM_REQUESTS: Final = (
