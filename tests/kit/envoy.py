@@ -58,6 +58,7 @@ class Rig:
         on_secret_wanted: SecretWanted | None = None,
         on_secret_released: SecretReleased | None = None,
         parent_shutdown_seconds: int = 3,
+        **bootstrap: Any,
     ) -> None:
         self.run_dir = run_dir
         self.types = message_types()
@@ -65,7 +66,7 @@ class Rig:
         self.on_secret_released = on_secret_released
         self.exits: list[int] = []
         self.ads = self.new_ads()
-        settings = BootstrapSettings("test", self.ads_socket)
+        settings = BootstrapSettings("test", self.ads_socket, **bootstrap)
         self.envoy = EnvoyProcess(
             ProcessSettings(
                 require_envoy(),

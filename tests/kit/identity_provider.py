@@ -176,7 +176,12 @@ class IdentityProvider:
         return self._known(request, {"data": [user]})
 
     async def _microsoft(self, request: Request) -> Response:
-        user = {"id": "87d349ed", "displayName": "Adele", "mail": "ceo@victim.example", "userPrincipalName": "a@contoso"}
+        user = {
+            "id": "87d349ed",
+            "displayName": "Adele",
+            "mail": "ceo@victim.example",
+            "userPrincipalName": "a@contoso",
+        }
         return self._known(request, user)
 
     def _known(self, request: Request, answer: Any) -> Response:

@@ -233,7 +233,9 @@ def http_upstream(name: str, extra: dict[str, str] | None = None, status: str = 
 
 
 @contextlib.asynccontextmanager
-async def translated_edge(domain: str = "edge.test", **changes: Any) -> AsyncIterator[TranslatedEdge]:
+async def translated_edge(
+    domain: str = "edge.test", *, bootstrap: dict[str, Any] | None = None, **changes: Any
+) -> AsyncIterator[TranslatedEdge]:
     """A running Envoy with the frame published. Certificates are made on demand for names that end in `.test`."""
     authority = Authority()
     wanted: list[str] = []
@@ -242,7 +244,7 @@ async def translated_edge(domain: str = "edge.test", **changes: Any) -> AsyncIte
         wanted.append(name)
         return secret_resource(name, authority.issue(name)) if name.endswith((f".{domain}", ".test")) else None
 
-    async with running_envoy(on_secret_wanted=leaf) as rig:
+    async with running_envoy(on_secret_wanted=leaf, **(bootstrap or {})) as rig:
         frame = EdgeFrame(
             domain=domain,
             https=SocketAddress("127.0.0.1", free_port()),

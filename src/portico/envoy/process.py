@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,10 @@ _LEVELS: Final = {
     "critical": logging.CRITICAL,
 }
 _LOG_FORMAT: Final = '{"level":"%l","component":"%n","message":"%j"}'
-_NOISE: Final = "marked as work-in-progress"
-"""Envoy says so of the server name matcher, twice for each change of a listener."""
+_NOISE: Final = (
+    "marked as work-in-progress",  # of the server name matcher, twice for each change of a listener
+    "request size exceeds maximum",  # an error to Envoy, but every visitor's to write
+)
 _POLL: Final = 0.02
 _LINE_LIMIT: Final = 1 << 20
 _TUNABLES: Final = "GLIBC_TUNABLES"
@@ -56,6 +59,8 @@ class ProcessSettings:
     """How long a predecessor lives after a hot restart; longer than `drain_seconds`. After one more restart it begins
     anew for it, but then it ends as soon as nobody is connected to it."""
     log_level: str = "warning"
+    shares_stdout: bool = False
+    """Whether Envoy's standard output is ours, for an access log that goes there."""
 
 
 class EnvoyProcess:
@@ -72,6 +77,8 @@ class EnvoyProcess:
         self._tasks: set[asyncio.Task[None]] = set()
         self._live = False
         self._replacing = asyncio.Lock()
+        self._lines = {"policy": VisitorsLines(rate=200, burst=1000, longest=4096)}
+        """Lines that visitors cause, by component; a policy says itself which it wants."""
         self._visitors_lines = VisitorsLines()
 
     @property
@@ -117,6 +124,13 @@ class EnvoyProcess:
             self._live = False
             await self._spawn("--base-id", base_id, "--restart-epoch", str(self._epoch))
             await self._until_live(timeout)
+
+    def reopen_logs(self) -> None:
+        """Open the access log's file anew, after it was renamed; Envoys that drain do so too."""
+        if self._live:
+            for process in (self._current, *self._draining):
+                if process is not None and process.returncode is None:
+                    process.send_signal(signal.SIGUSR1)
 
     async def stop(self, grace: float = 0.0) -> None:
         """Ask visitors' connections to end, wait at most `grace` seconds until none is open, and end every Envoy."""
@@ -181,7 +195,7 @@ class EnvoyProcess:
             settings.binary,
             *arguments,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
+            stdout=None if settings.shares_stdout else asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             limit=_LINE_LIMIT,
             env=os.environ | {_TUNABLES: ":".join(filter(None, (os.environ.get(_TUNABLES), _NO_RSEQ)))},
@@ -263,11 +277,11 @@ class EnvoyProcess:
         except (ValueError, KeyError, TypeError, AttributeError):
             level, message, facts, told = logging.WARNING, text, {"pid": pid}, None
         if told is not None:
-            visitors = self._visitors_lines.admitted(told)
+            visitors = self._lines.get(facts["component"], self._visitors_lines).admitted(told)
             if visitors is None:
                 return
             facts |= visitors
-        if _NOISE in message:
+        if any(noise in message for noise in _NOISE):
             level = logging.DEBUG
         if message:
             envoy_log.log(level, "%s", message, extra=facts)

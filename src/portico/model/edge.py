@@ -1,8 +1,10 @@
 """What `translate` must know of the edge node itself: the constant frame that endpoints are put into."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from portico.model.endpoint import TlsVersion
+from portico.model.limits import VisitorLimits
+from portico.model.observability import AccessLog, Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,9 @@ class EdgeFrame:
     """File with the CAs that this machine trusts, for upstreams that are reached in TLS."""
     wildcard: bool = True
     """Whether the edge's certificate covers `*.domain`, where that may be; else each name has a certificate."""
+    limits: VisitorLimits = field(default_factory=VisitorLimits)
+    access_log: AccessLog | None = None
+    tracing: Tracing | None = None
 
     @property
     def covers_names(self) -> bool:

@@ -1,11 +1,12 @@
 """Filter chains of the https listener: the constant ones, and an endpoint's own."""
 
-from typing import Final
+from typing import Any, Final
 
 from portico.model.edge import EdgeFrame
 from portico.model.endpoint import EdgeTls, Endpoint, Scheme
 from portico.model.names import is_wildcard
-from portico.translate import names
+from portico.translate import limits, names
+from portico.translate.access_log import connection_lines
 from portico.translate.connection_manager import connection_manager
 from portico.translate.resource import FILTER_CHAIN, Resource
 from portico.translate.route_backends import weighted_clusters
@@ -46,18 +47,22 @@ def http_chains(frame: EdgeFrame) -> list[Resource]:
 
 def listener_chains(frame: EdgeFrame) -> list[Body]:
     """The chains within the https listener, as constant. Envoy could not change it in place if there were none."""
+    by_sni = f"tls://%REQUESTED_SERVER_NAME%{'' if frame.https.port == 443 else f':{frame.https.port}'}"
     return [
         {
             **_tls(names.TLS_CHAIN, transport_socket(certificate_of_visitors_name(), _AUTOMATIC, frame)),
-            "filters": [*_by_sni(), tcp_proxy("tls", names.TLS_CHAIN, after_handshake=True)],
+            "filters": [*_by_sni(), visitors_proxy(frame, "tls", names.TLS_CHAIN, by_sni, after_handshake=True)],
         },
-        {"name": names.PASS_THROUGH_CHAIN, "filters": [*_by_sni(), tcp_proxy("tls", names.PASS_THROUGH_CHAIN)]},
+        {
+            "name": names.PASS_THROUGH_CHAIN,
+            "filters": [*_by_sni(), visitors_proxy(frame, "tls", names.PASS_THROUGH_CHAIN, by_sni)],
+        },
         {
             **_tls(
                 names.CONNECT_CHAIN,
                 transport_socket(edge_certificate(frame), _AUTOMATIC, frame, shared_tickets=True),
             ),
-            "filters": [tcp_proxy("connect", names.AGENTS_CLUSTER, after_handshake=True)],
+            "filters": [_tcp_proxy("connect", names.AGENTS_CLUSTER, after_handshake=True)],
         },
         *([_challenge_chain()] if frame.challenges else []),
     ]
@@ -92,11 +97,11 @@ def own_chain(endpoint: Endpoint, frame: EdgeFrame) -> Resource | None:
         return None
     name = names.own_name(endpoint)
     if endpoint.tls is None:
-        return Resource(FILTER_CHAIN, name, {"name": name, "filters": [tcp_proxy("tls", name, endpoint)]})
+        return Resource(FILTER_CHAIN, name, {"name": name, "filters": [visitors_proxy(frame, "tls", name, endpoint)]})
     certificate = _own_certificate(endpoint, frame)
     if endpoint.url.scheme is Scheme.TLS:
         socket = transport_socket(certificate, endpoint.tls, frame)
-        filters = [tcp_proxy("tls", name, endpoint, after_handshake=True)]
+        filters = [visitors_proxy(frame, "tls", name, endpoint, after_handshake=True)]
     else:
         socket = transport_socket(certificate, endpoint.tls, frame, alpn=HTTP_ALPN)
         asks = endpoint.tls.verification if endpoint.tls.client_authorities is not None else None
@@ -113,8 +118,18 @@ def _own_certificate(endpoint: Endpoint, frame: EdgeFrame) -> Body:
     return certificate_of_visitors_name()
 
 
-def tcp_proxy(
-    stat_prefix: str, cluster: str, endpoint: Endpoint | None = None, *, after_handshake: bool = False
+def visitors_proxy(
+    frame: EdgeFrame, stat_prefix: str, cluster: str, endpoint: Endpoint | str, *, after_handshake: bool = False
+) -> Body:
+    """The network filter of visitors of tls and tcp endpoints; text stands for an endpoint that is known by SNI."""
+    lines = connection_lines(frame.access_log, str(endpoint.url) if isinstance(endpoint, Endpoint) else endpoint)
+    own = {**({"access_log": lines} if lines else {}), **limits.of_proxied_bytes(frame.limits)}
+    routed = endpoint if isinstance(endpoint, Endpoint) else None
+    return _tcp_proxy(stat_prefix, cluster, routed, after_handshake=after_handshake, **own)
+
+
+def _tcp_proxy(
+    stat_prefix: str, cluster: str, endpoint: Endpoint | None = None, *, after_handshake: bool = False, **own: Any
 ) -> Body:
     """Bytes as they are, for as long as both sides want; the other attempts find another address of a pool.
 
@@ -133,6 +148,7 @@ def tcp_proxy(
         idle_timeout="0s",
         max_connect_attempts=3,
         **late,
+        **own,
     )
 
 
@@ -161,7 +177,7 @@ def _tls(name: str, socket: Body) -> Body:
 
 def _challenge_chain() -> Body:
     """A certificate authority that looks (TLS-ALPN-01) meets control itself, which has the certificate to show."""
-    return {"name": names.CHALLENGE_CHAIN, "filters": [tcp_proxy("acme", names.TLS_CHALLENGES)]}
+    return {"name": names.CHALLENGE_CHAIN, "filters": [_tcp_proxy("acme", names.TLS_CHALLENGES)]}
 
 
 def _by_sni() -> list[Body]:

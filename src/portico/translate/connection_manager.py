@@ -5,21 +5,13 @@ from typing import Final
 from portico.model.edge import EdgeFrame
 from portico.model.endpoint import ClientVerification
 from portico.model.names import is_wildcard
-from portico.translate import names, visitor_certificate
+from portico.translate import limits, names, visitor_certificate
+from portico.translate.access_log import request_lines
 from portico.translate.filters import http_filters
 from portico.translate.lookup import MAX_LABELS
 from portico.translate.replies import local_replies
+from portico.translate.tracing import tracing, untrusted
 from portico.translate.typed import ADS, Body, extension
-
-MAX_HEADERS_KIB: Final = 256
-MAX_HEADERS: Final = 1000
-HEADERS_TIMEOUT: Final = "20s"
-"""For the whole head of a request: a visitor who drips it ends here."""
-_CONNECTION_IDLE: Final = "300s"
-_CLOSING: Final = "5s"
-"""How long a connection that ends with its answer may stand still while the rest of that answer waits to be read.
-Envoy's default of one second cuts off whoever pauses near the end of a download. More would keep visitors waiting for
-the rest of an answer that its upstream has cut: in HTTP/1.1 they see that only when the connection ends."""
 
 _UNTRUSTED: Final = ("x-forwarded-for", "x-forwarded-port", *visitor_certificate.HEADERS)
 """What visitors may not tell about themselves: the edge is where they arrive, and Envoy writes these anew."""
@@ -43,18 +35,24 @@ def connection_manager(
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix=stat_prefix,
         codec_type="AUTO",
-        early_header_mutation_extensions=[_early_headers(scope_class, asks)],
+        early_header_mutation_extensions=[_early_headers(frame, scope_class, asks)],
         scoped_routes=_scoped_routes(),
-        http_filters=http_filters(frame, scope_class, labels, tells_certificate=asks is not None),
+        http_filters=[
+            *limits.body_filter(frame.limits),
+            *http_filters(frame, scope_class, labels, tells_certificate=asks is not None),
+        ],
         local_reply_config=local_replies(frame.domain, shared=own_host is None),
         upgrade_configs=[{"upgrade_type": "websocket"}],
+        access_log=request_lines(frame.access_log, traced=frame.tracing is not None),
+        generate_request_id=frame.access_log is not None or frame.tracing is not None,
         **_visitor(asks),
-        **_reading(),
-        **_timeouts(frame),
+        **tracing(frame),
+        **limits.reading(frame.limits),
+        **limits.timeouts(frame.limits, frame.idle_seconds),
     )
 
 
-def _early_headers(scope_class: str, asks: ClientVerification | None) -> Body:
+def _early_headers(frame: EdgeFrame, scope_class: str, asks: ClientVerification | None) -> Body:
     written = {
         names.CLASS_HEADER: scope_class,
         names.HOST_HEADER: "%REQ(:authority)%",
@@ -68,7 +66,7 @@ def _early_headers(scope_class: str, asks: ClientVerification | None) -> Body:
     return extension(
         "envoy.http.early_header_mutation.header_mutation",
         "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=[*({"remove": name} for name in _UNTRUSTED), *appends],
+        mutations=[*({"remove": name} for name in (*_UNTRUSTED, *untrusted(frame))), *appends],
     )
 
 
@@ -93,7 +91,6 @@ def _visitor(asks: ClientVerification | None) -> Body:
         "append_x_forwarded_port": True,
         # Nobody is internal, wherever he comes from: a range without visitors takes the place of Envoy's default.
         "internal_address_config": {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]},
-        "generate_request_id": False,
         "server_header_transformation": "PASS_THROUGH",
         "forward_client_cert_details": "SANITIZE",
     }
@@ -102,31 +99,3 @@ def _visitor(asks: ClientVerification | None) -> Body:
         details = {"subject": True, "dns": True, "uri": True, **({} if asks.verifies else {"chain": True})}
         fields |= {"forward_client_cert_details": "SANITIZE_SET", "set_current_client_cert_details": details}
     return fields
-
-
-def _reading() -> Body:
-    """How requests are read. Length beside chunked, bad chunks and bad characters are refused by Envoy's defaults."""
-    return {
-        "strip_trailing_host_dot": True,
-        "normalize_path": True,
-        "max_request_headers_kb": MAX_HEADERS_KIB,
-        "http_protocol_options": {"enable_trailers": True, "accept_http_10": True},
-        "http2_protocol_options": {
-            "max_concurrent_streams": 128,
-            "initial_stream_window_size": 262_144,
-            "initial_connection_window_size": 1_048_576,
-            "allow_connect": True,  # RFC 8441: WebSocket over HTTP/2; plain CONNECT finds no route
-        },
-        "common_http_protocol_options": {
-            "idle_timeout": _CONNECTION_IDLE,
-            "max_headers_count": MAX_HEADERS,
-        },
-    }
-
-
-def _timeouts(frame: EdgeFrame) -> Body:
-    return {
-        "request_headers_timeout": HEADERS_TIMEOUT,
-        "stream_idle_timeout": f"{frame.idle_seconds}s",
-        "delayed_close_timeout": _CLOSING,
-    }

@@ -4,14 +4,15 @@ from typing import Final
 
 from portico.model.edge import EdgeFrame, SocketAddress
 from portico.model.endpoint import Endpoint
-from portico.translate import names
-from portico.translate.chains import http_chains, listener_chains, tcp_proxy
+from portico.translate import limits, names
+from portico.translate.chains import http_chains, listener_chains, visitors_proxy
 from portico.translate.clusters import BUFFER_BYTES, agents_cluster, api_cluster, challenge_clusters
 from portico.translate.connection_manager import connection_manager
 from portico.translate.handshake_log import failed_handshakes
 from portico.translate.resource import LISTENER, Resource
 from portico.translate.scopes import forwarding_scope
 from portico.translate.sni import SniTable, filter_chain_matcher
+from portico.translate.tracing import collector_cluster
 from portico.translate.typed import ADS, Body, extension, socket_address
 
 _HELLO_TIMEOUT: Final = "15s"
@@ -27,6 +28,7 @@ def frame_resources(frame: EdgeFrame) -> list[Resource]:
         agents_cluster(frame),
         api_cluster(frame),
         *(challenge_clusters(frame.challenges) if frame.challenges else []),
+        *([collector_cluster(frame.tracing, frame.system_authorities)] if frame.tracing else []),
         forwarding_scope(frame, names.PUBLIC, frame.api_host, names.API_CLUSTER, relayed=False),
         *http_chains(frame),
     ]
@@ -40,7 +42,7 @@ def listener_resources(frame: EdgeFrame, table: SniTable) -> list[Resource]:
 def https_listener(frame: EdgeFrame, table: SniTable) -> Resource:
     """The one listener for visitors and agents. Another table changes the matcher alone, and no connection notices."""
     body = {
-        **_listener(names.HTTPS_LISTENER, frame.https),
+        **_listener(frame, names.HTTPS_LISTENER, frame.https),
         "listener_filters": [
             extension(
                 "envoy.filters.listener.tls_inspector",
@@ -59,7 +61,10 @@ def https_listener(frame: EdgeFrame, table: SniTable) -> Resource:
 def http_listener(frame: EdgeFrame, address: SocketAddress) -> Resource:
     """Requests without TLS: http endpoints, and the way to https for the others."""
     manager = connection_manager(frame, names.PLAIN, stat_prefix=names.PLAIN)
-    body = {**_listener(names.HTTP_LISTENER, address), "filter_chains": [{"name": names.PLAIN, "filters": [manager]}]}
+    body = {
+        **_listener(frame, names.HTTP_LISTENER, address),
+        "filter_chains": [{"name": names.PLAIN, "filters": [manager]}],
+    }
     return Resource(LISTENER, names.HTTP_LISTENER, body)
 
 
@@ -67,17 +72,18 @@ def tcp_listener(frame: EdgeFrame, endpoint: Endpoint) -> Resource:
     """A tcp endpoint's own port."""
     name = names.own_name(endpoint)
     body = {
-        **_listener(name, SocketAddress(frame.tcp_host, endpoint.url.port)),
+        **_listener(frame, name, SocketAddress(frame.tcp_host, endpoint.url.port)),
         "stat_prefix": "tcp",
-        "filter_chains": [{"name": "tcp", "filters": [tcp_proxy("tcp", name, endpoint)]}],
+        "filter_chains": [{"name": "tcp", "filters": [visitors_proxy(frame, "tcp", name, endpoint)]}],
     }
     return Resource(LISTENER, name, body)
 
 
-def _listener(name: str, address: SocketAddress) -> Body:
+def _listener(frame: EdgeFrame, name: str, address: SocketAddress) -> Body:
     return {
         "name": name,
         "address": socket_address(address.host, address.port),
         "per_connection_buffer_limit_bytes": BUFFER_BYTES,
         "tcp_keepalive": _KEEPALIVE,
+        **limits.of_listener(frame.limits),
     }
