@@ -93,6 +93,8 @@ class Syntax:
 
     tree: Tree
     positions: dict[int, int] = field(repr=False)
+    types: dict[int, str] = field(repr=False, default_factory=dict)
+    """What the checker found each node to be, in CEL's words: `int`, `list<string>`, `dyn`."""
 
     def walk(self) -> Iterator[Tree]:
         """Every node, the outermost first."""
@@ -125,7 +127,8 @@ def read(serialized: bytes) -> Syntax:
     checked = _fields(_bytes(_fields(serialized), 2))
     source = _fields(_bytes(checked, 5))
     positions = {_int(entry, 1): _int(entry, 2) for entry in map(_fields, _all(source, 4))}
-    return Syntax(_tree(_bytes(checked, 4)), positions)
+    types = {_int(entry, 1): _type(_bytes(entry, 2)) for entry in map(_fields, _all(checked, 3))}
+    return Syntax(_tree(_bytes(checked, 4)), positions, types)
 
 
 _Value = int | bytes
@@ -241,3 +244,34 @@ _CONSTANTS: Final[dict[int, Callable[[_Fields], Constant]]] = {
     7: lambda fields: _bytes(fields, 7),
 }
 """By the number of the field of cel.expr.Constant's `constant_kind`; null is what is left."""
+
+
+_PRIMITIVES: Final = {1: "bool", 2: "int", 3: "uint", 4: "double", 5: "string", 6: "bytes"}
+_WELL_KNOWN: Final = {2: "timestamp", 3: "duration"}
+
+
+def _type(data: bytes) -> str:
+    """A cel.expr.Type; what has no word of its own here (messages, parameters of functions) is `dyn`."""
+    fields = _fields(data)
+    kind = next(iter(fields), 1)
+    return _TYPES[kind](fields) if kind in _TYPES else "dyn"
+
+
+def _list_type(fields: _Fields) -> str:
+    return f"list<{_type(_bytes(_fields(_bytes(fields, 6)), 1))}>"
+
+
+def _map_type(fields: _Fields) -> str:
+    inner = _fields(_bytes(fields, 7))
+    return f"map<{_type(_bytes(inner, 1))}, {_type(_bytes(inner, 2))}>"
+
+
+_TYPES: Final[dict[int, Callable[[_Fields], str]]] = {
+    2: lambda _: "null",
+    3: lambda fields: _PRIMITIVES.get(_int(fields, 3), "dyn"),
+    5: lambda fields: _WELL_KNOWN.get(_int(fields, 5), "dyn"),
+    6: _list_type,
+    7: _map_type,
+    11: lambda _: "type",
+}
+"""By the number of the field of cel.expr.Type's `type_kind`."""

@@ -177,3 +177,16 @@ function P.kind(value)
   if value == P.null then return "null_type" end
   return BY_METATABLE[getmetatable(value)] or "unknown"
 end
+
+local learned, MOST = 0, 4096
+
+--- What the compiler has made of constants (a regular expression, a time zone), by what it wrote there.
+P.known = {}
+
+--- `P.known[key] or P.learn(key, source)`: compiled where it is met first. Emptied where it is full: policies change.
+function P.learn(key, source)
+  if learned >= MOST then P.known, learned = {}, 0 end
+  local made = assert(loadstring("local P = ...\nreturn " .. source))(P)
+  P.known[key], learned = made, learned + 1
+  return made
+end

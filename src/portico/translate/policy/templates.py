@@ -1,0 +1,47 @@
+"""Texts with `${…}` as Lua, with the meaning that `policy/effects.py` gives them."""
+
+from portico.policy.template import Template
+from portico.translate.policy.expressions import piece_of
+from portico.translate.policy.lua import literal
+from portico.translate.policy.pieces import Piece
+
+_TEXTS = {
+    "string": "{}",
+    "int": "P.op.int_text({})",
+    "uint": "P.op.int_text({})",
+    "bool": '({} and "true" or "false")',
+    "double": "P.op.double_text({})",
+}
+_MOST = 50
+"""Texts that Lua joins at once: each takes a register, of which there are 250."""
+
+
+def lua_of_template(template: Template) -> str:
+    """A Lua expression over `v` that is the text with its expressions' values. Raises POLICY_INVALID."""
+    texts = [literal(part) if isinstance(part, str) else _text(piece_of(part.expression)) for part in template.parts]
+    return _hidden(template, _joined(texts))
+
+
+def lua_of_value(template: Template) -> str:
+    """The same, but of `${…}` alone the value as it is. Raises POLICY_INVALID."""
+    if template.alone is None:
+        return lua_of_template(template)
+    piece = piece_of(template.alone.expression)
+    plain = piece.kind in ("string", "int", "uint", "bool", "bytes", "timestamp", "duration")
+    return _hidden(template, piece.text if plain else f"P.op.presentable({piece.text})")
+
+
+def _text(piece: Piece) -> str:
+    return _TEXTS.get(piece.kind, "P.op.text_of({})").format(piece.text)
+
+
+def _joined(texts: list[str]) -> str:
+    while len(texts) > 1:
+        texts = [f"({' .. '.join(texts[at : at + _MOST])})" for at in range(0, len(texts), _MOST)]
+    return texts[0]
+
+
+def _hidden(template: Template, text: str) -> str:
+    if template.hidden and template.holes:
+        return f"P.op.hidden(function() return {text} end)"
+    return text
