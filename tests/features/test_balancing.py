@@ -30,9 +30,7 @@ from portico.model.balancing import (
     HttpCheck,
     Method,
     OutlierEjection,
-    Probe,
     SlowStart,
-    TcpCheck,
 )
 from portico.model.endpoint import UnixSocket
 from portico.model.pages import PROBE_ANSWER
@@ -53,8 +51,8 @@ async def three(edge: TranslatedEdge) -> list[UnixSocket]:
     return [await edge.serve(http_upstream(name), name) for name in "abc"]
 
 
-def checked(probe: Probe, **fields: float) -> Balancing:
-    return Balancing(health=HealthCheck(probe, **{"interval": 0.2, "timeout": 1.0, "idle_interval": 0.2, **fields}))
+def checked(http: HttpCheck | None = None, grpc: GrpcCheck | None = None) -> Balancing:
+    return Balancing(health=HealthCheck(http, grpc, interval=0.2, timeout=1.0, idle_interval=0.2))
 
 
 async def who(edge: TranslatedEdge, number: int = 1, path: str = "/", **headers: str) -> Counter[str]:
@@ -184,7 +182,7 @@ async def test_checks_by_connection_ask_the_relay(edge: TranslatedEdge, three: l
         return serve
 
     sockets = [await edge.serve(relay(name, name == "up"), name) for name in ("up", "down")]
-    await edge.publish(endpoint(URL, *sockets, balancing=checked(TcpCheck())))
+    await edge.publish(endpoint(URL, *sockets, balancing=checked()))
     await until_only(edge, {"up"})
     assert heard[0] == b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"  # version 2, command LOCAL
 
@@ -210,7 +208,7 @@ async def test_checks_by_grpc(edge: TranslatedEdge) -> None:
         await server.start()
         servers.append(server)
     addresses = [UnixSocket(f"{edge.directory}/grpc-{name}.sock") for name in serving]
-    rules = checked(GrpcCheck("music"))
+    rules = checked(grpc=GrpcCheck("music"))
     await edge.publish(endpoint(URL, *addresses, upstream_http=2, balancing=rules))
     target = f"127.0.0.1:{edge.https}"
     credentials = grpc.ssl_channel_credentials(edge.authority.pem.encode())

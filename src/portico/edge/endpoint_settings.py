@@ -1,17 +1,29 @@
-"""The endpoints that the settings file declares: served by labelled tunnels, or by what the edge reaches itself."""
+"""The endpoints that the settings file declares: served by labelled tunnels, or by what the edge reaches itself.
+
+One without either has rules alone, for the agents that bring it online.
+"""
 
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainValidator, SecretStr, field_validator, model_validator
 
+from portico.edge.balancing_settings import (
+    BalancingSettings,
+    HealthCheckSettings,
+    LimitSettings,
+    OutlierSettings,
+    balancing,
+)
 from portico.edge.bind_request import BindRequest
 from portico.edge.checked_tls import checked_tls
 from portico.edge.settings_part import Setting, SettingsPart, TlsMinimum
 from portico.edge.settings_values import explained, parse_url, read_pem, read_secret_pem
 from portico.edge.upstream_settings import UpstreamSettings, spelled_out
+from portico.model.balancing import Balancing
 from portico.model.endpoint import EdgeTls, EndpointUrl, KeyPair, Scheme, TlsVersion
 
 MAX_UPSTREAMS: Final = 1_000
+RULES: Final = {"balancing", "health_check", "outlier", "limits"}
 _HTTP: Final = (Scheme.HTTP, Scheme.HTTPS)
 
 
@@ -47,6 +59,15 @@ class EndpointSettings(SettingsPart):
     tls_min_version: Annotated[TlsMinimum, Setting("1.2|1.3")] = TlsVersion.TLS_1_2
     """Lowest TLS version of visitors, where TLS ends at the edge."""
 
+    balancing: Annotated[BalancingSettings | None, Setting("object", "least requests")] = None
+    """How the load is spread over its addresses, agents among them."""
+    health_check: Annotated[HealthCheckSettings | None, Setting("object", "none")] = None
+    """Asks every address whether it is well."""
+    outlier: Annotated[OutlierSettings | None, Setting("object", "in pools, as below")] = None
+    """Which failures that visitors meet put an address out for a while."""
+    limits: Annotated[LimitSettings | None, Setting("object", "none")] = None
+    """How much may be under way at once."""
+
     @field_validator("labels", mode="after")
     @classmethod
     def _any_label(cls, labels: dict[str, str] | None) -> dict[str, str] | None:
@@ -56,14 +77,26 @@ class EndpointSettings(SettingsPart):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if (self.labels is None) == (not self.upstreams):
+        if self.labels is not None and self.upstreams:
             raise ValueError(f"{self.url} needs labels (of tunnels) or upstreams, one of the two")
-        beside = self.model_fields_set - {"url", "labels", "upstreams"}
-        if self.labels is not None and beside:
+        if self.labels is None and not self.upstreams and not self.model_fields_set & RULES:
+            rules = ", ".join(sorted(RULES))
+            raise ValueError(f"{self.url} needs labels (of tunnels) or upstreams, one of the two, or rules ({rules})")
+        beside = self.model_fields_set - {"url", "labels", "upstreams", *RULES}
+        if not self.upstreams and beside:
             raise ValueError(f"{', '.join(sorted(beside))}: only for an endpoint with upstreams")
+        self.rules()
         if self.upstreams:
             self.request()
         return self
+
+    def rules(self) -> Balancing:
+        """How the load of the endpoint is spread, whoever serves it. Raises ValueError."""
+        version = 0
+        if self.url.scheme in _HTTP:
+            # What agents' upstreams speak is said by the agents.
+            version = 2 if not self.upstreams or self.upstream_protocol == "http2" else 1
+        return balancing(self.balancing, self.health_check, self.outlier, self.limits, http=version)
 
     def request(self) -> BindRequest:
         """What is asked of the registry, for an endpoint with upstreams. Raises ValueError."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -18,6 +18,7 @@ from portico.edge.public_names import has_wildcard
 from portico.edge.registry import Limits
 from portico.edge.settings import EdgeSettings
 from portico.logs import LogFormat
+from portico.model.balancing import USUAL, Balancing
 from portico.model.edge import ChallengeSockets, EdgeFrame, SocketAddress
 from portico.model.endpoint import EndpointUrl
 from portico.model.owner import DeclaredOwner
@@ -69,6 +70,8 @@ class Node:
     labelled: tuple[Labelled, ...]
     declared: tuple[BindRequest, ...]
     """Endpoints whose upstreams the edge reaches itself."""
+    balancing: tuple[tuple[EndpointUrl, Balancing], ...]
+    """How the load of endpoints is spread, where the settings say it."""
     log_level: str
     log_format: LogFormat
     acme: AcmeRules | None = None
@@ -125,7 +128,7 @@ def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, Sock
         system_authorities=system_authorities() or "",
         wildcard=acme is None or has_wildcard(acme, settings.domain),
     )
-    return Node(
+    laid_out = Node(
         frame=frame,
         admin=addresses["--admin-addr"],
         data_dir=str(data_dir.path),
@@ -139,9 +142,23 @@ def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, Sock
             (settings.heartbeat_tolerance_min, settings.heartbeat_tolerance_max),
         ),
         owners=tuple(owner.declared() for owner in settings.owners),
-        labelled=tuple(Labelled(one.url, dict(one.labels)) for one in settings.endpoints if one.labels),
-        declared=tuple(one.request() for one in settings.endpoints if one.upstreams),
+        labelled=(),
+        declared=(),
+        balancing=(),
         log_level=settings.log_level,
         log_format=settings.log_format,
         acme=acme,
+    )
+    return with_endpoints(laid_out, settings)
+
+
+def with_endpoints(node: Node, settings: EdgeSettings) -> Node:
+    """The same node with the endpoints that `settings` declare."""
+    # The edge's own ports take the place of those that a URL does not choose.
+    rules = ((one.url if one.labels else node.naming.asked_for(one.url), one.rules()) for one in settings.endpoints)
+    return replace(
+        node,
+        labelled=tuple(Labelled(one.url, dict(one.labels)) for one in settings.endpoints if one.labels),
+        declared=tuple(one.request() for one in settings.endpoints if one.upstreams),
+        balancing=tuple((url, balancing) for url, balancing in rules if balancing != USUAL),
     )

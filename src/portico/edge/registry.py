@@ -6,13 +6,14 @@ whose endpoint changed; the publisher then asks `endpoint(url)` what to tell Env
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from portico.edge.bind_request import BindRequest
 from portico.edge.naming import Naming
 from portico.model.acl import EVERYTHING, Acl
+from portico.model.balancing import Balancing
 from portico.model.endpoint import Address, EdgeTls, Endpoint, EndpointUrl, Scheme, UnixSocket
 from portico.model.errors import (
     ALREADY_ONLINE,
@@ -121,6 +122,7 @@ class Registry:
         self._reserved = dict(reserved)
         self._reserved_ports: dict[int, str] = {}
         self._labelled = list(labelled)
+        self._balancing: dict[EndpointUrl, Balancing] = {}
         self._sessions: dict[str, Session] = {}
         self._by_agent: dict[tuple[str, int], str] = {}
         self._binds: dict[str, dict[str, LiveBind]] = {}
@@ -260,6 +262,17 @@ class Registry:
         self._reserved_ports = dict(ports)
         return [self.naming.named(Scheme.HTTPS, name) for name in before.keys() ^ self._reserved.keys()]
 
+    def declare(
+        self, labelled: Iterable[tuple[EndpointUrl, dict[str, str]]], balancing: Mapping[EndpointUrl, Balancing]
+    ) -> set[EndpointUrl]:
+        """From now on labelled tunnels serve these, and these are balanced so; the URLs whose rules have changed.
+
+        Rules are a URL's, not its binds': all who serve it come under them.
+        """
+        before, self._balancing = self._balancing, dict(balancing)
+        self._labelled = list(labelled)
+        return {url for url in {*before, *balancing} if before.get(url) != balancing.get(url)}
+
     def serves(self, host: str) -> bool:
         """Whether some endpoint or reserved domain, live or offline, answers for `host`."""
         return any(
@@ -278,7 +291,8 @@ class Registry:
             members = sorted(pool.binds.values(), key=lambda bind: bind.address)
             owner = self._sessions[pool.first.session].owner
             addresses = tuple(each for bind in members for each in bind.addresses)
-            return _endpoint(url, pool.first.request, addresses, owner.id)
+            endpoint = _endpoint(url, pool.first.request, addresses, owner.id)
+            return replace(endpoint, balancing=self._balancing[url]) if url in self._balancing else endpoint
         if url in self._holds:
             return _endpoint(url, self._holds[url].request, (), "")
         if url.scheme is Scheme.HTTPS and url.host in self._reserved and self._rival(url) is None:

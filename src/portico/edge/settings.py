@@ -9,13 +9,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, TypeVar
+from typing import Annotated, Final, Literal, Self, TypeVar, get_origin
 
 from pydantic import BaseModel, Field, PlainValidator, SecretStr, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from portico.certificates.acme_rules import LETS_ENCRYPT, AcmeDirectory, AcmeRules
 from portico.edge.acme_settings import AcmeDirectorySettings, AcmeDnsSettings
+from portico.edge.balancing_settings import (
+    BalancingSettings,
+    HealthCheckSettings,
+    LimitSettings,
+    OutlierSettings,
+)
 from portico.edge.endpoint_settings import EndpointSettings
 from portico.edge.naming import Naming
 from portico.edge.settings_part import Limit, Seconds, Setting, SettingsPart, TlsMinimum
@@ -256,8 +262,12 @@ PARTS: Final[dict[str, type[BaseModel]]] = {
     "owners": OwnerSettings,
     "endpoints": EndpointSettings,
     "upstreams": UpstreamSettings,
+    "balancing": BalancingSettings,
+    "health_check": HealthCheckSettings,
+    "outlier": OutlierSettings,
+    "limits": LimitSettings,
 }
-"""The objects that the lists of the file are made of."""
+"""The objects that the file is made of, by the key that they stand under."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +293,8 @@ def _rows(part: type[BaseModel], prefix: str) -> Iterator[SettingRow]:
         setting = next(item for item in field.metadata if isinstance(item, Setting))
         yield _row(prefix + name, field, setting)
         if name in PARTS:
-            yield from _rows(PARTS[name], f"{prefix}{name}[].")
+            several = get_origin(field.annotation) is tuple
+            yield from _rows(PARTS[name], f"{prefix}{name}{'[]' if several else ''}.")
 
 
 def _row(name: str, field: FieldInfo, setting: Setting) -> SettingRow:

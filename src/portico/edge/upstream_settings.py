@@ -7,6 +7,7 @@ from pydantic import Field, PlainValidator
 
 from portico.agent.upstream import Upstream, UpstreamScheme, parse_upstream
 from portico.certificates.system_authorities import system_authorities
+from portico.edge.balancing_settings import parse_zone
 from portico.edge.settings_part import Setting, SettingsPart
 from portico.edge.settings_values import explained, parse_domain, parse_ip, read_pem
 from portico.model.endpoint import AddressTls, HostPort
@@ -47,6 +48,10 @@ class UpstreamSettings(SettingsPart):
     """`http://HOST:PORT`, `https://HOST:PORT` or `HOST:PORT`; for tls and tcp endpoints `tls://HOST:PORT` too."""
     weight: Annotated[int, Field(ge=1, le=1_000), Setting("N")] = 1
     """Its share of the load beside the others'; an agent's is 1."""
+    zone: Annotated[str, PlainValidator(parse_zone), Setting("NAME", "none")] = ""
+    """Where it stands, for the shares of zones in balancing."""
+    priority: Annotated[int, Field(ge=0, le=100), Setting("N")] = 0
+    """It is for when too few of those with a lower number are healthy; an agent's is 0."""
     ca_file: Annotated[str | None, PlainValidator(read_pem), Setting("FILE", "the system's")] = None
     """Authorities that its certificate must come from, PEM (a relative path starts at the settings file)."""
     server_name: Annotated[str, Setting("NAME", "the URL's host")] = ""
@@ -63,7 +68,8 @@ class UpstreamSettings(SettingsPart):
                 f"upstream {self.url!r} is not spoken to in TLS: ca_file and server_name mean nothing to it"
             )
         host = _host(upstream.host)
-        return HostPort(host, upstream.port, self.weight, self._tls(host) if upstream.uses_tls else None)
+        tls = self._tls(host) if upstream.uses_tls else None
+        return HostPort(host, upstream.port, self.weight, tls, self.zone, self.priority)
 
     def _tls(self, host: str) -> AddressTls:
         if self.ca_file is None and system_authorities() is None:

@@ -5,7 +5,7 @@ Nothing set means: least requests, an address that cannot be reached rests for s
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final
 
 
 class Method(StrEnum):
@@ -71,11 +71,6 @@ class HttpCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class TcpCheck:
-    """A connection. Through a tunnel it is one to the upstream: the relay has the agent open a stream and waits."""
-
-
-@dataclass(frozen=True, slots=True)
 class GrpcCheck:
     """grpc.health.v1.Health/Check; needs an upstream that speaks HTTP/2."""
 
@@ -83,14 +78,16 @@ class GrpcCheck:
     """Empty for the server as a whole."""
 
 
-Probe: TypeAlias = HttpCheck | TcpCheck | GrpcCheck
-
-
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """Asks each address from time to time whether it is well. Times are in seconds."""
+    """Asks each address from time to time whether it is well. Times are in seconds.
 
-    probe: Probe
+    Without `http` and `grpc` a connection is the question. Through a tunnel it is one to the upstream: the relay has
+    the agent open a stream, and waits.
+    """
+
+    http: HttpCheck | None = None
+    grpc: GrpcCheck | None = None
     interval: float = 5.0
     timeout: float = 2.0
     unhealthy_after: int = 2
@@ -99,6 +96,11 @@ class HealthCheck:
     """Successes in a row."""
     idle_interval: float = 60.0
     """In place of `interval` until the endpoint has had its first visitor."""
+
+    @property
+    def by_connection(self) -> bool:
+        """Whether a connection is all that is asked for."""
+        return self.http is None and self.grpc is None
 
     @property
     def jitter_percent(self) -> int:

@@ -6,11 +6,9 @@ from typing import Final
 from portico.model.balancing import (
     Balancing,
     CircuitLimits,
-    GrpcCheck,
     HashBy,
     HashKind,
     HealthCheck,
-    HttpCheck,
     Method,
     OutlierEjection,
 )
@@ -76,7 +74,7 @@ def failure_told_by_relays(balancing: Balancing, addresses: tuple[Address, ...],
 def checked_passively(balancing: Balancing, addresses: tuple[Address, ...], address: Address) -> bool:
     """Whether no check fits an address: a relay answers the probe of a connection, and other services do not."""
     health = balancing.health
-    if health is None or isinstance(health.probe, HttpCheck | GrpcCheck):
+    if health is None or not health.by_connection:
         return False
     return isinstance(address, UnixSocket) and not _all_relayed(addresses)
 
@@ -186,21 +184,20 @@ def _checks(health: HealthCheck, addresses: tuple[Address, ...], spoken: Spoken)
 
 
 def _probe(health: HealthCheck, addresses: tuple[Address, ...], spoken: Spoken) -> Body:
-    match health.probe:
-        case HttpCheck(path, host, method, statuses):
-            return {
-                "http_health_check": {
-                    "path": path,
-                    "host": host or spoken.host,
-                    "method": method,
-                    "expected_statuses": [{"start": first, "end": last + 1} for first, last in statuses],
-                    "codec_client_type": "HTTP2" if spoken.http == 2 else "HTTP1",
-                }
+    if health.http is not None:
+        check = health.http
+        return {
+            "http_health_check": {
+                "path": check.path,
+                "host": check.host or spoken.host,
+                "method": check.method,
+                "expected_statuses": [{"start": first, "end": last + 1} for first, last in check.statuses],
+                "codec_client_type": "HTTP2" if spoken.http == 2 else "HTTP1",
             }
-        case GrpcCheck(service):
-            return {"grpc_health_check": {"service_name": service, "authority": spoken.host}}
-        case _:
-            return {"tcp_health_check": _tcp_probe(spoken) if _all_relayed(addresses) else {}}
+        }
+    if health.grpc is not None:
+        return {"grpc_health_check": {"service_name": health.grpc.service, "authority": spoken.host}}
+    return {"tcp_health_check": _tcp_probe(spoken) if _all_relayed(addresses) else {}}
 
 
 def _tcp_probe(spoken: Spoken) -> Body:
