@@ -5,7 +5,7 @@ the same declarations.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -94,6 +94,8 @@ class Resource(ABC, Generic[V]):
     name: ClassVar[str]
     """Its path, and the field of its lists unless `list_field` says otherwise."""
     list_field: ClassVar[str] = ""
+    command_name: ClassVar[str] = ""
+    """What `portico api` calls it, where that is not its path."""
     noun: ClassVar[str]
     about: ClassVar[str]
     """One or two sentences for people."""
@@ -114,6 +116,15 @@ class Resource(ABC, Generic[V]):
     @abstractmethod
     def show(self, call: Call, value: V) -> View:
         """What the API shows of it."""
+
+    @property
+    def inner(self) -> "Mapping[str, Resource[Any]]":
+        """Lists within one of them, `/<name>/<id>/<list>`, each with the resource of its entries."""
+        return {}
+
+    def page_within(self, call: Call, unit: "Unit", parent_id: str, before_id: str | None, limit: int) -> Sequence[V]:
+        """As `page`, of those within one that has this one as `inner`."""
+        raise NotImplementedError(parent_id)
 
     async def command(self, call: Call, value: V, command: str) -> None:
         """Do one of `commands`."""

@@ -15,6 +15,7 @@ from portico.api.ssh_credentials import SshCredentialResource
 from portico.api.tls_certificates import TlsCertificateResource
 from portico.api.tunnel_sessions import TunnelSessionResource
 from portico.api.tunnels import TunnelResource
+from portico.api.vaults import SecretResource, VaultResource
 
 RESOURCES: Final[tuple[Resource[Any], ...]] = (
     ApiKeyResource(),
@@ -27,6 +28,8 @@ RESOURCES: Final[tuple[Resource[Any], ...]] = (
     EndpointResource(),
     IpPolicyResource(),
     IpPolicyRuleResource(),
+    VaultResource(),
+    SecretResource(),
     TunnelSessionResource(),
     TunnelResource(),
     AuditEventResource(),

@@ -81,6 +81,9 @@ def add_routes(router: APIRouter, resource: Resource[Any], context: Context) -> 
         for reference in resource.detachable:
             route = _detach(resource, context, reference)
             add(f"Delete{reference.title()}", f"/{{id}}/{reference}", ["DELETE"], route, 204, None)
+    for field_name, inner in resource.inner.items():
+        route = _list_within(resource, inner, field_name, context)
+        add(f"List{field_name.title()}", f"/{{id}}/{field_name}", ["GET"], route, 200, _list_model(inner))
     for command in resource.commands:
         add(command.title(), f"/{{id}}/{command}", ["POST"], _command(resource, context, command), 200, Done)
 
@@ -140,6 +143,28 @@ def _list(resource: Resource[Any], context: Context) -> Callable[..., Any]:
         uri = call.uri(resource.name)
         more = f"{uri}?before_id={views[-1].id}&limit={limit}" if len(values) > limit else None
         return _json(model(**{list_field(resource): views, "uri": uri, "next_page_uri": more}), 200)
+
+    return entries
+
+
+def _list_within(outer: Resource[Any], inner: Resource[Any], name: str, context: Context) -> Callable[..., Any]:
+    model = _list_model(inner)
+
+    async def entries(
+        request: Request,
+        id: str,  # noqa: A002 - its name in the path
+        before_id: Annotated[str | None, Query(description="Entries made before this one.")] = None,
+        limit: Annotated[int, Query(ge=1, le=MOST_ENTRIES, description="Entries at most.")] = MOST_ENTRIES,
+    ) -> Response:
+        call = context.call(request)
+        _check_query(call, ("before_id", "limit"))
+        with context.store.read() as unit:
+            parent = context.find(call, unit, outer, id)
+            values = list(inner.page_within(call, unit, parent.id, before_id, limit + 1))
+        views = [inner.show(call, value) for value in values[:limit]]
+        uri = call.uri(outer.name, id, name)
+        more = f"{uri}?before_id={views[-1].id}&limit={limit}" if len(values) > limit else None
+        return _json(model(**{list_field(inner): views, "uri": uri, "next_page_uri": more}), 200)
 
     return entries
 

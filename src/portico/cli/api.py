@@ -163,7 +163,7 @@ def _value(name: str, value: Any) -> Any:
 
 
 def _group(resource: Resource[Any]) -> click.Group:
-    group = Group(resource.name.replace("_", "-"), help=resource.about)
+    group = Group((resource.command_name or resource.name).replace("_", "-"), help=resource.about)
     path = f"{resource.name}/{{}}"
     if isinstance(resource, StoredResource):
         group.add_command(_body_command(resource, "create", "POST", resource.create_body))
@@ -174,6 +174,8 @@ def _group(resource: Resource[Any]) -> click.Group:
         group.add_command(_one_command(resource, "delete", "DELETE", path))
         for reference in resource.detachable:
             group.add_command(_one_command(resource, f"delete-{reference}", "DELETE", f"{path}/{reference}"))
+    for inner in resource.inner:
+        group.add_command(_one_command(resource, f"list-{inner}", "GET", f"{path}/{inner}"))
     for command in resource.commands:
         group.add_command(_one_command(resource, command, "POST", f"{path}/{command}"))
     return group

@@ -20,9 +20,8 @@ class IpRules:
 def canonical_cidr(text: str) -> str:
     """A network, or one address, in the one spelling of CIDR. Raises ValueError that says what to write."""
     try:
-        if "%" in text:  # a zone, which Python drops here without a word
-            raise ValueError
-        network = ipaddress.ip_network(text.strip(), strict=False)
+        # Python would drop a zone (`%eth0`) without a word; a space makes it what it is: no network.
+        network = ipaddress.ip_network(text.strip().replace("%", " "), strict=False)
     except ValueError:
         raise ValueError("it is neither an address nor a network, such as 192.0.2.0/24 or 2001:db8::/32") from None
     if isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped is not None:

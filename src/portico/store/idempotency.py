@@ -33,7 +33,7 @@ class Answers:
         row = self._session.get(IdempotencyRow, (api_key_id, _digest(key)))
         if row is None:
             return None
-        if row.request != hashlib.sha256(request).digest():
+        if row.request != _fingerprint(api_key, key, request):
             raise PorticoError(API_KEY_REUSED, "this Idempotency-Key came with another request before")
         return AESGCM(_secret(api_key, key)).decrypt(row.sealed[:_NONCE], row.sealed[_NONCE:], None)
 
@@ -44,7 +44,7 @@ class Answers:
             IdempotencyRow(
                 api_key_id=api_key_id,
                 digest=_digest(key),
-                request=hashlib.sha256(request).digest(),
+                request=_fingerprint(api_key, key, request),
                 sealed=nonce + AESGCM(_secret(api_key, key)).encrypt(nonce, answer, None),
             )
         )
@@ -60,6 +60,11 @@ class Answers:
 
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
+
+
+def _fingerprint(api_key: str, key: str, request: bytes) -> bytes:
+    # A plain digest would let somebody with the database try what a request may have had in it.
+    return hmac.new(_secret(api_key, key), request, hashlib.sha256).digest()
 
 
 def _secret(api_key: str, key: str) -> bytes:

@@ -29,9 +29,11 @@ from portico.store.ip_policies import IpPolicies, IpPolicyRules
 from portico.store.migrate import migrate
 from portico.store.owners import Owners
 from portico.store.reserved_addrs import ReservedAddrs
+from portico.store.sealing import Sealer
 from portico.store.signing_keys import SigningKeys
 from portico.store.tables import ApiKeyRow, AuthtokenRow
 from portico.store.uploads import CertificateAuthorities, TlsCertificates
+from portico.store.vaults import Secrets, Vaults
 
 FILE_NAME: Final = "portico.db"
 _BUSY_MILLISECONDS: Final = 5_000
@@ -41,7 +43,7 @@ _WRITES: Final = "portico_writes"
 class Unit:
     """One transaction, with a repository for each aggregate."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, sealer: Sealer) -> None:
         self.session = session
         self.owners = Owners(session)
         self.authtokens = Credentials(session, AuthtokenRow, "cr")
@@ -54,6 +56,8 @@ class Unit:
         self.cloud_endpoints = CloudEndpoints(session)
         self.ip_policies = IpPolicies(session)
         self.ip_policy_rules = IpPolicyRules(session)
+        self.vaults = Vaults(session)
+        self.secrets = Secrets(session, sealer)
         self.audit = AuditLog(session)
         self.answers = Answers(session)
         self.signing_keys = SigningKeys(session)
@@ -66,6 +70,7 @@ class Store:
     def __init__(self, engine: Engine, path: Path) -> None:
         self._engine = engine
         self._path = path
+        self._sealer = Sealer(path.parent)
         self._writer = engine.execution_options(**{_WRITES: True})
 
     @classmethod
@@ -90,13 +95,13 @@ class Store:
     def read(self) -> Iterator[Unit]:
         """A unit that only reads, from one moment's view. Raises PorticoError(STORE_UNUSABLE)."""
         with _explained(self._path), Session(self._engine) as session:
-            yield Unit(session)
+            yield Unit(session, self._sealer)
 
     @contextmanager
     def write(self) -> Iterator[Unit]:
         """A unit that is committed at the end, or undone by an exception. Raises PorticoError(STORE_UNUSABLE)."""
         with _explained(self._path), Session(self._writer) as session, session.begin():
-            yield Unit(session)
+            yield Unit(session, self._sealer)
 
     def close(self) -> None:
         """Close all connections."""

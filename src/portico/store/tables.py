@@ -3,7 +3,19 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import JSON, Boolean, DateTime, ForeignKey, Integer, LargeBinary, MetaData, String, Text, text
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    DateTime,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -156,6 +168,26 @@ class IpPolicyRuleRow(Record, Base):
     ip_policy_id: Mapped[str] = mapped_column(ForeignKey("ip_policies.id", ondelete="CASCADE"), index=True)
     cidr: Mapped[str] = mapped_column(String(50))
     action: Mapped[str] = mapped_column(String(10))
+
+
+class VaultRow(Record, Base):
+    """A place for secrets."""
+
+    __tablename__ = "vaults"
+    __table_args__ = (UniqueConstraint("owner_id", "name"),)
+    name: Mapped[str] = mapped_column(String(255))
+    updated_at: Mapped[datetime] = mapped_column(UtcTime, default=utc_now)
+
+
+class SecretRow(Record, Base):
+    """A secret of a vault, sealed with the key that is beside the database."""
+
+    __tablename__ = "secrets"
+    __table_args__ = (UniqueConstraint("vault_id", "name"),)
+    vault_id: Mapped[str] = mapped_column(ForeignKey("vaults.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(255))
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    updated_at: Mapped[datetime] = mapped_column(UtcTime, default=utc_now)
 
 
 class AuditEventRow(Base):

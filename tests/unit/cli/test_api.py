@@ -31,7 +31,7 @@ def test_it_needs_none_of_the_servers_libraries() -> None:
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.name)
 def test_each_resource_has_its_verbs(resource: object, capsys: pytest.CaptureFixture[str]) -> None:
-    name = getattr(resource, "name", "")
+    name = getattr(resource, "command_name", "") or getattr(resource, "name", "")
     assert run(["api", name.replace("_", "-"), "--help"]) == 0
     shown = capsys.readouterr().out
     stored = ("create", "update", "delete") if isinstance(resource, StoredResource) else ()
