@@ -1,20 +1,25 @@
 """The agent protocol's door: what a Bind or StartTunnelWithLabel asks for, as a `BindRequest`.
 
 Options that this edge does not enforce are refused, never ignored: an owner who asked for a password must not find his
-service open. Of traffic policies it enforces `terminate-tls` alone.
+service open.
 """
 
 from collections.abc import Mapping
 from ipaddress import ip_network
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from portico.edge.bind_request import BindRequest
 from portico.edge.checked_tls import checked_tls
+from portico.edge.endpoint_policy import endpoint_policy
+from portico.model.balancing import MAX_WEIGHT
 from portico.model.endpoint import EdgeTls, EndpointUrl, KeyPair, Networks, Scheme, TlsVersion
 from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
 from portico.tunnel.frames import ProtocolError
 from portico.tunnel.messages import Bind, BindOptions, StartTunnelWithLabel
+
+if TYPE_CHECKING:
+    from portico.policy.actions import TerminateTls
 
 NOT_ENFORCED: Final = {
     "auth": "basic auth",
@@ -44,17 +49,20 @@ def bind_request(bind: Bind, minimum: TlsVersion = TlsVersion.TLS_1_2) -> BindRe
         raise PorticoError(BIND_INVALID, str(error)) from None
     _refuse_not_enforced(options, bind.extra.bindings)
     scheme = _scheme(bind.proto, options)
+    policy = endpoint_policy([one for one in (options.traffic_policy, options.policy) if one], scheme)
     host, port = _place(scheme, options)
     return BindRequest(
         scheme=scheme,
         host=host,
         port=port,
-        tls=_edge_tls(scheme, options, minimum),
+        tls=_edge_tls(scheme, options, policy.terminate, minimum),
+        traffic_policy=policy.text,
         upstream_http=_upstream_http(bind.forwards_proto),
         proxy_protocol=_proxy_protocol(options.proxy_proto),
         host_header=_host_header(options),
         networks=_networks(scheme, options),
         pooling=bind.extra.pooling_enabled,
+        weight=_weight(bind.extra.pool_weight),
         name=bind.extra.name,
         description=bind.extra.description,
         metadata=bind.extra.metadata,
@@ -117,9 +125,11 @@ def _host_and_port(written: str) -> tuple[str | None, int | None]:
         raise PorticoError(BIND_INVALID, f"{written!r} has no valid port") from None
 
 
-def _edge_tls(scheme: Scheme, options: BindOptions, minimum: TlsVersion) -> EdgeTls | None:
+def _edge_tls(
+    scheme: Scheme, options: BindOptions, terminate: "TerminateTls | None", minimum: TlsVersion
+) -> EdgeTls | None:
     """How TLS ends at the edge, of the Bind's own options and its policy's `terminate-tls`; None where it does not."""
-    policy = _policy_tls(options)
+    policy = terminate.edge_tls() if terminate else None
     given = options.mutual_tls_ca or options.mutual_tls_at_edge
     if scheme not in (Scheme.HTTPS, Scheme.TLS):
         if policy or given:
@@ -145,18 +155,6 @@ def _has_rules(policy: str) -> bool:
     from portico.policy.served import served_policy
 
     return any(served_policy(policy).all_rules())
-
-
-def _policy_tls(options: BindOptions) -> EdgeTls | None:
-    """What the policy says of TLS, if it does."""
-    written = [policy for policy in (options.traffic_policy, options.policy) if policy]
-    if not written:
-        return None
-    # Imported here: its 150 ms of CPU time are for the first endpoint with a policy, not for every start.
-    from portico.policy.served import served_policy, terminate_tls
-
-    found = terminate_tls([served_policy(policy) for policy in written])
-    return found.edge_tls() if found else None
 
 
 def _checked(pair: KeyPair | None, authorities: str | None, policy: EdgeTls, minimum: TlsVersion) -> EdgeTls:
@@ -203,6 +201,12 @@ def _upstream_http(protocol: str) -> int:
         case "http2":
             return 2
     raise PorticoError(BIND_INVALID, f"{protocol!r} is no upstream protocol; http1 and http2 are")
+
+
+def _weight(weight: int) -> int:
+    if not 1 <= weight <= MAX_WEIGHT:
+        raise PorticoError(BIND_INVALID, f"a weight in a pool is 1 to {MAX_WEIGHT}, not {weight}")
+    return weight
 
 
 def _proxy_protocol(version: int) -> int:

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
 from portico.policy.actions import ACTIONS, NOT_OFFERED, TerminateTls
+from portico.policy.actions.action import snake
+from portico.policy.check import check_policy, errors
 from portico.policy.document import Policy, read_policy
+from portico.policy.phases import OTHER_NAMES, Phase
 from portico.policy.text import read_text
 
 _ENFORCED: Final = tuple(kind for kind, action in ACTIONS.items() if action.ENFORCED)
@@ -24,15 +27,36 @@ def served_policy(policy: str | Mapping[str, object]) -> Policy:
                 f"{place}: this edge does not offer traffic policies with the action {kind!r}, "
                 f"only with {', '.join(_ENFORCED)}",
             )
-    for problem in reading.problems:
-        raise PorticoError(BIND_INVALID, f"{problem}")
-    return reading.policy
+    checked, problems = check_policy(policy)
+    wrong = errors(problems)
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise PorticoError(BIND_INVALID, f"{wrong[0]}{more}", problems=tuple(map(str, wrong)))
+    return checked
 
 
-def canonical_text(policy: str) -> str:
-    """A policy that was checked, as the JSON that `Endpoint.traffic_policy` is; empty for one without rules."""
-    values = read_text(policy).values
-    return json.dumps(values, separators=(",", ":"), ensure_ascii=False) if values else ""
+def canonical_text(*policies: str | Mapping[str, object]) -> str:
+    """Policies that were checked, one behind the other, as the JSON that `Endpoint.traffic_policy` is.
+
+    Empty where none of them has a rule.
+    """
+    rules: dict[str, list[object]] = {}
+    for policy in policies:
+        values = read_text(policy).values
+        if not isinstance(values, Mapping) or not any(read_policy(policy).policy.all_rules()):
+            continue
+        for key, given in values.items():
+            phase = OTHER_NAMES.get(snake(key)) or snake(key)
+            if phase in list(Phase) and given:
+                rules.setdefault(str(phase), []).extend(filter(None, map(_without_tls, given)))
+    rules = {phase: given for phase, given in rules.items() if given}
+    return json.dumps(rules, separators=(",", ":"), ensure_ascii=False) if rules else ""
+
+
+def _without_tls(rule: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A rule without `terminate-tls`, which is settled when the endpoint is bound, and has private keys."""
+    left = [action for action in rule["actions"] if action.get("type") != TerminateTls.TYPE]
+    return {**rule, "actions": left} if left else None
 
 
 def not_enforced(policy: Policy) -> list[str]:

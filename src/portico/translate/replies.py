@@ -46,6 +46,7 @@ def local_replies(domain: str, *, shared: bool) -> Body:
         *(_unknown_host(domain) if shared else []),
         (_any(_status(MISDIRECTED_STATUS), _flags("NR")), errors.MISDIRECTED),
         (_status(403), errors.POLICY_DENIED),
+        (_status(429), errors.RATE_LIMITED),
         (_flags("UO"), errors.STREAM_LIMIT),
         # 507 is Envoy's where a body was too large to be kept for the next attempt to connect.
         (_any(_flags("UF", "LH"), _status(507)), errors.TUNNEL_UNAVAILABLE),

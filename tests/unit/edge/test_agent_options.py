@@ -229,8 +229,8 @@ def test_half_a_pair_is_refused(half: dict[str, str]) -> None:
         ("ResponseHeaders", {"add": ["x: y"]}, "response headers"),
         ("UserAgentFilter", {"allow": ["x"]}, "user agent"),
         ("RequestHeaders", {"add": ["x: y"]}, "request headers"),
-        ("TrafficPolicy", '{"on_http_request": [{"actions": [{"type": "deny"}]}]}', "traffic polic"),
-        ("Policy", {"inbound": [{"name": "x", "actions": [{"type": "deny"}]}]}, "traffic polic"),
+        ("TrafficPolicy", '{"on_http_request": [{"actions": [{"type": "owasp-crs-request"}]}]}', "traffic polic"),
+        ("Policy", {"inbound": [{"name": "x", "actions": [{"type": "saml"}]}]}, "traffic polic"),
     ],
 )
 def test_what_nothing_enforces_is_refused_and_its_values_are_not_told(option: str, value: object, word: str) -> None:
@@ -239,6 +239,21 @@ def test_what_nothing_enforces_is_refused_and_its_values_are_not_told(option: st
     assert caught.value.code.number == 20_006
     assert word.lower() in caught.value.message.lower()
     assert "hunter22" not in str(caught.value)
+
+
+def test_policies_of_both_options_run_one_behind_the_other() -> None:
+    deny = {"name": "", "actions": [{"type": "deny"}]}
+    asked = request(
+        TrafficPolicy="on_http_request: [{actions: [{type: log, config: {metadata: {a: b}}}]}]",
+        Policy={"inbound": [deny]},
+    )
+    rules = json.loads(asked.traffic_policy)["on_http_request"]
+    assert [rule["actions"][0]["type"] for rule in rules] == ["log", "deny"]
+
+
+def test_terminate_tls_leaves_no_key_in_the_policy() -> None:
+    policy = terminate_tls(server_certificate=OWN.certificate, server_private_key=OWN.key)
+    assert request("https", TrafficPolicy=json.dumps(policy)).traffic_policy == ""
 
 
 @pytest.mark.parametrize("policy", ['{"on_http_request": []}', "on_http_request: []", "", {}])

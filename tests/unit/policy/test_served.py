@@ -87,16 +87,15 @@ def test_ids_of_authorities_are_not_offered() -> None:
 @pytest.mark.parametrize(
     ("policy", "code"),
     [
-        ({"on_http_request": [{"actions": [{"type": "deny"}]}]}, NOT_SERVED),
-        ({"on_tcp_connect": [{"actions": [{"type": "terminate-tls"}, {"type": "restrict-ips"}]}]}, NOT_SERVED),
+        ({"on_tcp_connect": [{"actions": [{"type": "terminate-tls"}, {"type": "restrict-ips"}]}]}, BIND_INVALID),
         ({"on_http_request": [{"actions": [{"type": "terminate-tls"}]}]}, BIND_INVALID),
         ({"on_tcp_connect": [{"actions": [{"type": "terminate-tls"}] * 2}]}, BIND_INVALID),
-        ({"on_http_request": [{"actions": [{"type": "deny", "config": {"status": 1}}]}]}, NOT_SERVED),
+        ({"on_http_request": [{"actions": [{"type": "deny", "config": {"status": 1}}]}]}, BIND_INVALID),
         ({"on_http_request": [{"actions": [{"type": "saml"}]}]}, NOT_SERVED),
         ({"on_http_request": [{"actions": [{"type": "denny"}]}]}, BIND_INVALID),
         (
             {"on_tcp_connect": [{"expressions": ["conn.client_ipp == ''"], "actions": [{"type": "terminate-tls"}]}]},
-            NOT_SERVED,
+            BIND_INVALID,
         ),
         (
             {

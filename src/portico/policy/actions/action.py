@@ -67,7 +67,7 @@ class ActionConfig(Fields):
     KEEPS_TYPES: ClassVar[bool] = False
     """Whether `${…}` alone keeps the type of its value; elsewhere it becomes text."""
     COMPARED: ClassVar[Compared] = Compared()
-    ENFORCED: ClassVar[bool] = False
+    ENFORCED: ClassVar[bool] = True
     """Whether edges of this release carry it out."""
 
     def ends(self) -> bool:

@@ -42,7 +42,6 @@ class TerminateTls(ActionConfig):
         "Authorities are PEM, not ids, and may have CRLs with them; `verify-if-given` is a fourth strategy; "
         "neither expressions nor interpolation yet.",
     )
-    ENFORCED = True
 
     min_version: Version = Field(default=TlsVersion.TLS_1_2, description="Lowest version of TLS: 1.2 or 1.3.")
     max_version: Version = Field(default=TlsVersion.TLS_1_3, description="Highest version of TLS.")

@@ -6,10 +6,13 @@ upstream's response first.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from portico.model.endpoint import EndpointUrl
+from portico.policy.actions.circuit_breaker import CircuitBreaker
+from portico.policy.actions.terminate_tls import TerminateTls
 from portico.policy.document import Action, Policy, Rule
 from portico.policy.expressions import Expression, compile_expression
 from portico.policy.phases import Phase
@@ -22,6 +25,9 @@ from portico.translate.typed import Body, extension
 
 SHARED_VM: Final = "portico"
 """Filters with the same runtime share one LuaJIT state a worker; each of its own would cost 270 KB."""
+
+_ELSEWHERE: Final = (TerminateTls.TYPE,)
+"""Actions that are settled before any request: they make the filter chain."""
 
 
 @dataclass(slots=True)
@@ -38,13 +44,29 @@ class _Segment:
         return {Phase.TCP_CONNECT: self.connect, Phase.HTTP_REQUEST: self.request}.get(phase, self.response)
 
 
-def policy_filters(policy: Policy, script: str, token: str) -> list[Body]:
-    """The filters of a checked policy, in order.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a policy runs."""
 
-    `script` is the file of the runtime. The last segment writes `token` into the request as its word that the policy
-    lets it through.
-    """
+    url: EndpointUrl
+    hop: int
+    token: str
+    """What the last segment writes into the request as its word that the policy lets it through."""
+    inner_class: str | None
+    """The class of requests that it forwards to internal endpoints; None where the way ends."""
+
+    def facts(self) -> Mapping[str, LuaValue]:
+        """The variables `endpoint.…`."""
+        url = self.url
+        addr = f"{url.host}:{url.port}"
+        return {"url": str(url), "host": url.host, "port": url.port, "protocol": str(url.scheme), "addr": addr}
+
+
+def policy_filters(policy: Policy, script: str, place: Place) -> list[Body]:
+    """The filters of a checked policy, in order. `script` is the file of the runtime."""
     segments, around = _segments(policy)
+    if around and len(segments) == 1:
+        segments = [_Segment(), *segments]  # what the last one writes for them, the first one takes back
     keeps = sorted(_kept_for_response(policy))
     found: list[Body] = []
     for number, segment in enumerate(segments):
@@ -57,10 +79,21 @@ def policy_filters(policy: Policy, script: str, token: str) -> list[Body]:
             "response": segment.response,
             "keeps": keeps,
             "first": number == 0,
-            "token": token if last else None,
+            "last": last,
+            "responds": _responds(policy),
+            "compresses": bool(around),
+            "token": place.token if last else None,
+            "hop": place.hop,
+            "inner_class": place.inner_class,
+            "endpoint": place.facts(),
         }
         found += [_lua(program, script, number), *segment.behind]
     return found
+
+
+def _responds(policy: Policy) -> bool:
+    """Whether anything is done when the response comes."""
+    return bool(policy.on_http_response) or any(action.type == CircuitBreaker.TYPE for action in policy.actions())
 
 
 def _segments(policy: Policy) -> tuple[list[_Segment], list[Body]]:
@@ -69,7 +102,9 @@ def _segments(policy: Policy) -> tuple[list[_Segment], list[Body]]:
     around: list[Body] = []
     for phase in Phase:
         for rule in policy.rules(phase):
-            left: Sequence[tuple[Action, Compiled]] = [(action, compiled(action)) for action in rule.actions]
+            left = [(action, compiled(action)) for action in rule.actions if action.type not in _ELSEWHERE]
+            if not left:
+                continue
             if phase is Phase.HTTP_RESPONSE:
                 around += [body for _, one in left for body in one.filters]
                 segments[-1].response.append(_rule(rule, left))
@@ -82,6 +117,8 @@ def _segments(policy: Policy) -> tuple[list[_Segment], list[Body]]:
                     segments[-1].behind = last.filters
                     segments.append(_Segment())
                     continued = True
+                if last.then is not None:
+                    segments[-1].rules(phase).append(_after(rule, part[-1][0], last.then))
     return segments, around
 
 
@@ -96,12 +133,13 @@ def _parts(actions: Sequence[tuple[Action, Compiled]]) -> Iterator[Sequence[tupl
         yield actions[start:]
 
 
+def _head(rule: Rule, *, continued: bool) -> dict[str, LuaValue]:
+    return {"place": rule.place, "name": rule.name, "stops": rule.stops, "continued": continued}
+
+
 def _rule(rule: Rule, actions: Sequence[tuple[Action, Compiled]], *, continued: bool = False) -> LuaValue:
     return {
-        "place": rule.place,
-        "name": rule.name,
-        "stops": rule.stops,
-        "continued": continued,
+        **_head(rule, continued=continued),
         "when": [] if continued else [_condition(placed.text) for placed in rule.expressions],
         "actions": [
             {
@@ -114,6 +152,13 @@ def _rule(rule: Rule, actions: Sequence[tuple[Action, Compiled]], *, continued: 
             for action, one in actions
         ],
     }
+
+
+def _after(rule: Rule, action: Action, then: Mapping[str, LuaValue]) -> LuaValue:
+    """What is left of an action when its filters have run."""
+    act = Code(f"P.action[{literal(f'{action.type}.then')}]")
+    step = {"act": act, "type": action.type, "place": action.place, "stops": False, **then}
+    return {**_head(rule, continued=True), "when": [], "actions": [step]}
 
 
 def _condition(text: str) -> Code:

@@ -27,7 +27,17 @@ FILES: Final = (
     "time.lua",
     "conversions.lua",
     "visit.lua",
+    "variables.lua",
     "actions/endings.lua",
+    "actions/messages.lua",
+    "actions/urls.lua",
+    "actions/access.lua",
+    "actions/forward_internal.lua",
+    "actions/rate_limit.lua",
+    "actions/compression.lua",
+    "actions/circuit_breaker.lua",
+    "actions/webhooks.lua",
+    "actions/bodies.lua",
     "run.lua",
 )
 """In the order in which they are loaded."""

@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import Final
 
 from portico.model.edge import EdgeFrame
-from portico.model.endpoint import Endpoint
+from portico.model.endpoint import Endpoint, EndpointUrl
+from portico.translate import names
 from portico.translate.typed import Body, extension, typed
 
 HOPS: Final = 3
@@ -29,7 +30,8 @@ def for_scope(endpoint: Endpoint | None, frame: EdgeFrame, hop: int = 0) -> Body
     """Per-scope configuration: the endpoint's policy in the composite of its hop, all others switched off."""
     if endpoint is None or not endpoint.traffic_policy:
         return switched_off()
-    filters = _filters(endpoint.traffic_policy, frame.policy_script, token(frame, hop))
+    inner = names.internal_class(endpoint.owner, hop + 1) if hop + 1 < HOPS else None
+    filters = _filters(endpoint.traffic_policy, frame.policy_script, endpoint.url, hop, token(frame, hop), inner)
     action = extension(
         "policy",
         "envoy.extensions.filters.http.composite.v3.ExecuteFilterAction",
@@ -53,12 +55,12 @@ def token(frame: EdgeFrame, hop: int) -> str:
 
 
 @lru_cache(256)
-def _filters(text: str, script: str, word: str) -> list[Body]:
+def _filters(text: str, script: str, url: EndpointUrl, hop: int, word: str, inner: str | None) -> list[Body]:
     # Imported here: its 150 ms of CPU time are for the first endpoint with a policy, not for every start.
     from portico.policy.document import read_policy
-    from portico.translate.policy.program import policy_filters
+    from portico.translate.policy.program import Place, policy_filters
 
-    return policy_filters(read_policy(text).policy, script, word)
+    return policy_filters(read_policy(text).policy, script, Place(url, hop, word, inner))
 
 
 def _forwards(text: str) -> bool:

@@ -4,18 +4,44 @@ The function that the runtime calls is `P.action[type]` (`runtime/actions/*.lua`
 `COMPILERS`; an action without one is refused at every door.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping
+from typing import Final
 
 from portico.policy.document import Action
-from portico.translate.policy.actions import endings
-from portico.translate.policy.actions.compiled import Compiled
+from portico.translate.policy.actions import (
+    access,
+    bodies,
+    circuit_breaker,
+    compression,
+    endings,
+    forward_internal,
+    messages,
+    rate_limit,
+    urls,
+    webhooks,
+)
+from portico.translate.policy.actions.compiled import Compiled, Compiler, NativeCompiler
 
-Compiler: TypeAlias = Callable[[Any], Compiled]
+COMPILERS: Final[Mapping[str, Compiler]] = {
+    **endings.COMPILERS,
+    **messages.COMPILERS,
+    **urls.COMPILERS,
+    **access.COMPILERS,
+    **forward_internal.COMPILERS,
+    **circuit_breaker.COMPILERS,
+    **webhooks.COMPILERS,
+    **bodies.COMPILERS,
+}
 
-COMPILERS: Final[Mapping[str, Compiler]] = {**endings.COMPILERS}
+NATIVE_COMPILERS: Final[Mapping[str, NativeCompiler]] = {
+    **rate_limit.COMPILERS,
+    **compression.COMPILERS,
+}
+"""Those with filters of Envoy's, which have the action's place in their names."""
 
 
 def compiled(action: Action) -> Compiled:
     """What Envoy runs of it. Raises KeyError for an action that edges do not carry out."""
+    if (native := NATIVE_COMPILERS.get(action.type)) is not None:
+        return native(action.config, action.place)
     return COMPILERS[action.type](action.config)

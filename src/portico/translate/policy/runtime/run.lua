@@ -4,7 +4,7 @@ local pcall, ipairs, type, getmetatable = pcall, ipairs, type, getmetatable
 local load_text = loadstring
 
 local FAILED, DENIED = 472, 403 -- 472: translate/replies.py
-local CLASS, HOST, TOKEN = "x-edge-class", "x-edge-host", "x-edge-policy"
+local TOKEN = "x-edge-policy"
 
 local programs = {} -- compiled, by id; of replaced policies some are left, so the table is emptied when it is full
 local count, MOST = 0, 20000
@@ -98,7 +98,7 @@ end
 local function request(visit)
   local program = visit.program
   if not program.first then visit:load() end
-  if visit.ended then return end
+  if visit.ended or P.forwarded(visit) then return end
   if run_rules(visit, "connect", program.connect) or run_rules(visit, "request", program.request) then return end
   visit:save()
   if program.token then
@@ -108,10 +108,15 @@ local function request(visit)
 end
 
 local function response(visit)
-  if #visit.program.response == 0 then return end
+  local program = visit.program
+  if program.compresses and program.first then P.restore_cache_control(visit.handle) end
+  if not program.last or not program.responds then return end
   -- A visit that a policy has ended, or that never came as far as this, has no response of an upstream.
-  if not visit:load() or visit.ended then return end
-  run_rules(visit, "response", visit.program.response)
+  if visit:load() and visit.ended ~= "answered" then
+    P.count_for_breakers(visit)
+    run_rules(visit, "response", program.response)
+  end
+  if program.compresses then P.settle_compression(visit) end
 end
 
 local function guarded(run, handle, broken)
@@ -137,6 +142,9 @@ end
 
 --- Puts an answer in the place of the upstream's.
 function P.replace_body(handle, status, headers, body)
+  -- The body first: while it comes, Envoy takes back everything that it had handed out before.
+  local buffer = handle:body(true)
+  buffer:setBytes(body)
   local fields = handle:headers()
   local names = {}
   for name in pairs(fields) do names[#names + 1] = name end
@@ -145,8 +153,6 @@ function P.replace_body(handle, status, headers, body)
   end
   fields:replace(":status", tostring(status))
   for _, pair in ipairs(headers) do fields:add(pair[1], pair[2]) end
-  local buffer = handle:body(true)
-  buffer:setBytes(body)
   fields:replace("content-length", tostring(#body))
 end
 

@@ -8,7 +8,7 @@ local setmetatable, ipairs, pcall, type = setmetatable, ipairs, pcall, type
 P.action = {} -- what actions do, by type: function(visit, configuration) -> whether the visit has ended
 
 local NAMESPACE = "portico" -- of the stream's metadata: the access log and local replies read it, too
-local STATE = "state"
+local STATE = "state" -- and the hop: each endpoint that a visit comes through has its own
 
 local Visit = {}
 Visit.__index = Visit
@@ -17,7 +17,7 @@ P.Visit = Visit
 function Visit.new(handle, program)
   local visit = {
     handle = handle, program = program, phase = "connect", known = {},
-    vars = P.Map.new(), results = P.Map.new(), kept = P.Map.new(),
+    watched = P.list({}), vars = P.Map.new(), results = P.Map.new(), kept = P.Map.new(),
   }
   return setmetatable(visit, Visit)
 end
@@ -45,6 +45,12 @@ end
 function Visit:leave(action, pairs_)
   P.Map.set(self.results, action, P.map(pairs_))
   self.known["actions.ngrok." .. action] = nil
+end
+
+--- Count the response for the breaker of this name.
+function Visit:watch(name)
+  self.watched.n = self.watched.n + 1
+  self.watched[self.watched.n] = name
 end
 
 --- The message has changed: what was read of it is read anew.
@@ -78,21 +84,22 @@ function Visit:save()
     end
   end
   local state = P.map({
-    {"vars", self.vars}, {"results", self.results}, {"kept", self.kept},
-    {"fired", self.fired or P.null}, {"ended", self.ended or P.null},
+    {"vars", self.vars}, {"results", self.results}, {"kept", self.kept}, {"watched", self.watched},
+    {"fired", self.fired or P.null}, {"ended", self.ended or P.null}, {"forwarding", self.forwarding or P.null},
   })
-  self:note(STATE, P.json.write(P.packed(state)))
+  self:note(STATE .. self.program.hop, P.json.encode(P.packed(state)))
 end
 
 --- What the filters before this one have kept; false where there were none.
 function Visit:load()
   local of = metadata(self.handle):get(NAMESPACE)
-  local text = of and of[STATE]
+  local text = of and of[STATE .. self.program.hop]
   if not text then return false end
-  local state = P.unpacked(P.json.read(text)).values
-  self.vars, self.results, self.kept = state.vars, state.results, state.kept
-  self.fired = state.fired ~= P.null and state.fired or nil
-  self.ended = state.ended ~= P.null and state.ended or nil
+  local state = P.unpacked(P.json.decode(text)).values
+  self.vars, self.results, self.kept, self.watched = state.vars, state.results, state.kept, state.watched
+  for _, name in ipairs({"fired", "ended", "forwarding"}) do
+    self[name] = state[name] ~= P.null and state[name] or nil
+  end
   return true
 end
 

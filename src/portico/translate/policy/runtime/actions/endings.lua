@@ -14,7 +14,7 @@ end
 local function media_type(body)
   local text = body:match("^%s*(.*)$")
   local first = text:sub(1, 1)
-  if (first == "{" or first == "[") and pcall(P.json.read, text) then return "application/json" end
+  if (first == "{" or first == "[") and P.json.decode(text) ~= nil then return "application/json" end
   return first == "<" and "text/html; charset=utf-8" or "text/plain; charset=utf-8"
 end
 

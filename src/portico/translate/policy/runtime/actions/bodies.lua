@@ -1,0 +1,21 @@
+-- request-body-find-replace, response-body-find-replace
+local function find_replace(visit, action)
+  -- What is compressed has nothing that a pattern could find.
+  if (visit.handle:headers():get("content-encoding") or "identity") ~= "identity" then return false end
+  local buffer = visit.handle:body()
+  if not buffer then return false end
+  local body = buffer:getBytes(0, buffer:length())
+  local before = body
+  for _, pair in ipairs(action.replacements) do
+    local program = type(pair[1]) == "function" and P.regex.dynamic(pair[1](visit)) or pair[1]
+    body = P.regex.replace(program, body, visit:text(pair[2]))
+  end
+  if body == before then return false end
+  buffer:setBytes(body)
+  visit.handle:headers():replace("content-length", tostring(#body))
+  visit:changed()
+  return false
+end
+
+P.action["request-body-find-replace"] = find_replace
+P.action["response-body-find-replace"] = find_replace

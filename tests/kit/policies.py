@@ -1,0 +1,26 @@
+"""Policies for endpoints of `kit.translated`, as doors hand them on."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from portico.edge.endpoint_policy import endpoint_policy
+from portico.model.endpoint import Scheme
+
+Rule = dict[str, Any]
+
+
+def rule(*actions: tuple[str, Mapping[str, Any]], when: Sequence[str] = (), name: str = "") -> Rule:
+    """One rule; an action is its type and its configuration."""
+    return {
+        "name": name,
+        "expressions": list(when),
+        "actions": [{"type": kind, "config": dict(config)} for kind, config in actions],
+    }
+
+
+def policy_text(
+    *request: Rule, response: Sequence[Rule] = (), connect: Sequence[Rule] = (), scheme: Scheme = Scheme.HTTPS
+) -> str:
+    """The text of a checked policy with these rules of `on_http_request` and of the other phases."""
+    phases = {"on_tcp_connect": list(connect), "on_http_request": list(request), "on_http_response": list(response)}
+    return endpoint_policy([phases], scheme).text
