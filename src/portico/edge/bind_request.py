@@ -2,7 +2,20 @@
 
 from dataclasses import dataclass, field
 
-from portico.model.endpoint import EdgeTls, HostPort, Networks, Scheme
+from portico.model.endpoint import EdgeTls, EndpointUrl, HostPort, Networks, Scheme
+from portico.model.route import Route
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRequest:
+    """What routes lead to under one name: services that the edge reaches itself, or what serves another endpoint."""
+
+    name: str
+    upstreams: tuple[HostPort, ...] = ()
+    endpoint: EndpointUrl | None = None
+    upstream_http: int = 1
+    """This and the next are for `upstreams`; an endpoint has its own."""
+    proxy_protocol: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +35,18 @@ class BindRequest:
     host_header: str | None = None
     networks: Networks | None = None
     pooling: bool = False
+    weight: int = 1
+    """Share of the pool's load beside the other members'; of `upstreams` each has its own."""
     traffic_policy: str = ""
     """As `Endpoint.traffic_policy`: JSON text of a policy that was checked."""
     cloud: bool = False
     """Whether nothing stands behind it: its traffic policy alone answers, or forwards."""
     upstreams: tuple[HostPort, ...] = ()
     """What the edge reaches itself, in place of the session's own address."""
+    routes: tuple[Route, ...] = ()
+    """Checked; with routes there is no address of the session's own, either."""
+    pools: tuple[PoolRequest, ...] = ()
+    """What `routes` lead to."""
     name: str = ""
     description: str = ""
     metadata: str = ""

@@ -29,7 +29,7 @@ class Declared:
                 facts = {"host": request.host, "code": str(error.code), "reason": error.message}
                 log.error("an endpoint of the settings is not served", extra=facts)
                 continue
-            for upstream in request.upstreams:
+            for upstream in (*request.upstreams, *(each for pool in request.pools for each in pool.upstreams)):
                 self._urls.setdefault(upstream.host, set()).add(bind.url)
 
     @property

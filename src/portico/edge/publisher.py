@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from portico.edge.led_to import Followers
 from portico.envoy.ads import AdsServer
 from portico.envoy.publication import Publication, ResourceRejected
 from portico.model.edge import EdgeFrame
@@ -49,6 +50,7 @@ class Publisher:
         self._published: dict[EndpointUrl, list[ResourceKey]] = {}
         self._table = SniTable()
         self._turns: dict[EndpointUrl, _Turn] = {}
+        self._followers = Followers()
 
     def begin(self, urls: Iterable[EndpointUrl], extra: Iterable[Resource]) -> Publication:
         """Put the frame, `extra` and every endpoint of `urls` into the snapshot, for the first Envoy that asks."""
@@ -57,6 +59,7 @@ class Publisher:
             endpoint = self._endpoint_of(url)
             if endpoint is None:
                 continue
+            self._followers.note(url, endpoint)
             own = endpoint_resources(endpoint, self._frame)
             self._published[url] = [resource.key for resource in own]
             self._table = self._table.with_endpoint(endpoint, self._frame)
@@ -84,8 +87,18 @@ class Publisher:
     async def refresh(self, url: EndpointUrl) -> None:
         """Make Envoy serve what the registry says of `url` now; returns when every Envoy has acknowledged it.
 
+        So do the endpoints whose routes lead to what serves it, each for itself: what is wrong with one is logged.
         Raises PorticoError: PORT_IN_USE, BIND_REJECTED, or EDGE_BUSY where no Envoy answered.
         """
+        await self._refresh(url)
+        for follower in self._followers.of(url):
+            try:
+                await self._refresh(follower)
+            except PorticoError as error:
+                facts = {"url": str(follower), "pool": str(url), "reason": error.message}
+                log.error("an endpoint does not follow its pool", extra=facts)
+
+    async def _refresh(self, url: EndpointUrl) -> None:
         async with self._turn(url):
             changed, removed = self._difference(url)
             if not changed and not removed:
@@ -100,6 +113,7 @@ class Publisher:
 
     def _difference(self, url: EndpointUrl) -> tuple[list[Resource], list[ResourceKey]]:
         endpoint = self._endpoint_of(url)
+        self._followers.note(url, endpoint)
         changed = endpoint_resources(endpoint, self._frame) if endpoint else []
         keys = [resource.key for resource in changed]
         removed = [key for key in reversed(self._published.pop(url, [])) if key not in keys]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from portico.edge.bind_request import BindRequest
+from portico.edge.led_to import led_to
 from portico.edge.naming import Naming
 from portico.model.acl import EVERYTHING, Acl
 from portico.model.balancing import Balancing
@@ -78,9 +79,9 @@ class LiveBind:
     @property
     def addresses(self) -> tuple[Address, ...]:
         """Where the endpoint's bytes may go by it."""
-        if self.request.cloud:
-            return ()
-        return self.request.upstreams or (UnixSocket(self.address),)
+        if self.request.cloud or self.request.routes:
+            return self.request.upstreams
+        return self.request.upstreams or (UnixSocket(self.address, self.request.weight),)
 
 
 @dataclass(slots=True)
@@ -286,6 +287,13 @@ class Registry:
 
     def endpoint(self, url: EndpointUrl) -> Endpoint | None:
         """What Envoy is to know of `url`; no addresses where it is known but offline, None where it is unknown."""
+        endpoint = self._alone(url)
+        if endpoint is None or not endpoint.routes:
+            return endpoint
+        return replace(endpoint, pools=led_to(self._pools[url].first.request.pools, self._alone, self.naming))
+
+    def _alone(self, url: EndpointUrl) -> Endpoint | None:
+        """The same without what its routes lead to."""
         pool = self._pools.get(url)
         if pool is not None:
             members = sorted(pool.binds.values(), key=lambda bind: bind.address)
@@ -294,7 +302,7 @@ class Registry:
             endpoint = _endpoint(url, pool.first.request, addresses, owner.id)
             return replace(endpoint, balancing=self._balancing[url]) if url in self._balancing else endpoint
         if url in self._holds:
-            return _endpoint(url, self._holds[url].request, (), "")
+            return _endpoint(url, replace(self._holds[url].request, routes=()), (), "")
         if url.scheme is Scheme.HTTPS and url.host in self._reserved and self._rival(url) is None:
             return Endpoint(url, (), EdgeTls())
         return None
@@ -407,6 +415,7 @@ def _endpoint(url: EndpointUrl, request: BindRequest, addresses: tuple[Address, 
         networks=request.networks,
         traffic_policy=request.traffic_policy,
         owner=owner_id,
+        routes=request.routes,
     )
 
 

@@ -35,7 +35,8 @@ class Served:
         self._given.pop(url, None)
         endpoint = self._registry.endpoint(url)
         if endpoint is not None:
-            endpoint = replace(endpoint, addresses=tuple(self._by_ip(endpoint.addresses)))
+            pools = tuple(replace(pool, addresses=tuple(self._by_ip(pool.addresses))) for pool in endpoint.pools)
+            endpoint = replace(endpoint, addresses=tuple(self._by_ip(endpoint.addresses)), pools=pools)
         if endpoint is None or endpoint.tls is None or endpoint.tls.key_pair is not None:
             return endpoint
         upload = self._upload(url)

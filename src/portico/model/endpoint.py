@@ -176,6 +176,8 @@ class Pool:
     proxy_protocol: bool = False
     host_header: str | None = None
     balancing: Balancing = USUAL
+    source: EndpointUrl | None = None
+    """The endpoint whose addresses these are, where it is one's."""
 
 
 @dataclass(frozen=True, slots=True)
