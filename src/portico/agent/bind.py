@@ -116,6 +116,8 @@ class BindRequest:
     """HTTP version that the upstream speaks: `http1` or `http2`; empty is http1."""
     bindings: tuple[str, ...] = ()
     pooling: bool = False
+    pool_weight: int = 1
+    """Share of the pool's load beside the other members'."""
     proxy_protocol: int = 0
     """PROXY protocol version that the upstream wants: 1, 2, or 0 for none."""
     traffic_policy: str = ""
@@ -158,6 +160,8 @@ class BindRequest:
                 "Description": self.description,
                 "Bindings": list(self.bindings),
                 "PoolingEnabled": self.pooling,
+                # Portico's own, and said only where it says something.
+                **({"PoolWeight": self.pool_weight} if self.pool_weight != 1 else {}),
             },
         }
 

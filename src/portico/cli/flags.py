@@ -61,6 +61,7 @@ FLAGS: Final = (
     Flag("--metadata", "metadata", "Your own text about the endpoint, shown by the edge."),
     Flag("--binding", "bindings", "Who can reach it: public, internal or kubernetes.", kind=Kind.COMMAS),
     Flag("--pooling-enabled", "pooling_enabled", "Let other agents share the URL.", kind=Kind.SWITCH),
+    Flag("--pool-weight", "pool_weight", "Share of a pool's load beside the others' [default: 1].", metavar="N"),
     Flag(
         "--inspect",
         "inspect",

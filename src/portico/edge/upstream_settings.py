@@ -10,6 +10,7 @@ from portico.certificates.system_authorities import system_authorities
 from portico.edge.balancing_settings import parse_zone
 from portico.edge.settings_part import Setting, SettingsPart
 from portico.edge.settings_values import explained, parse_domain, parse_ip, read_pem
+from portico.model.balancing import MAX_WEIGHT
 from portico.model.endpoint import AddressTls, HostPort
 from portico.model.x509 import read_authorities
 
@@ -46,8 +47,8 @@ class UpstreamSettings(SettingsPart):
 
     url: Annotated[str, PlainValidator(_parse_upstream_url), Setting("URL", "required")]
     """`http://HOST:PORT`, `https://HOST:PORT` or `HOST:PORT`; for tls and tcp endpoints `tls://HOST:PORT` too."""
-    weight: Annotated[int, Field(ge=1, le=1_000), Setting("N")] = 1
-    """Its share of the load beside the others'; an agent's is 1."""
+    weight: Annotated[int, Field(ge=1, le=MAX_WEIGHT), Setting("N")] = 1
+    """Its share of the load beside the others'; an agent's is 1, or its own `pool_weight`."""
     zone: Annotated[str, PlainValidator(parse_zone), Setting("NAME", "none")] = ""
     """Where it stands, for the shares of zones in balancing."""
     priority: Annotated[int, Field(ge=0, le=100), Setting("N")] = 0

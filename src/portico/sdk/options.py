@@ -75,6 +75,8 @@ class EndpointOptions(TypedDict, total=False):
     upstream_client_key: Pem
     upstream_client_key_passphrase: str
     pooling_enabled: Annotated[bool, ENDPOINT]
+    pool_weight: Annotated[int, ENDPOINT]
+    """Share of the pool's load beside the other members', 1 to 1,000."""
     binding: Annotated[Strings, ENDPOINT]
     terminate_at: Annotated[Literal["edge", "agent", "upstream"], TLS]
     crt: Annotated[Pem, TLS]
@@ -168,8 +170,8 @@ def _fits(value: object, hint: Any) -> bool:
         return isinstance(value, Mapping)
     if arguments:  # a union
         return any(_fits(value, choice) for choice in arguments)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint in (int, float):
+        return isinstance(value, int | hint) and not isinstance(value, bool)
     return isinstance(value, hint)
 
 
@@ -179,7 +181,14 @@ def _near(value: object, hint: Any) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-_PLAIN_WORDS = {str: "text", bool: "True or False", float: "a number", bytes: "bytes", bytearray: "a bytearray"}
+_PLAIN_WORDS = {
+    str: "text",
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    bytes: "bytes",
+    bytearray: "a bytearray",
+}
 
 
 def _describe(hint: Any) -> str:

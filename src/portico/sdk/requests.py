@@ -11,6 +11,7 @@ from portico.agent.edge_address import EdgeAddress
 from portico.agent.settings import AgentTls, SessionSettings
 from portico.agent.termination import Termination, check_pair, opened_key
 from portico.agent.upstream_tls import UpstreamTls
+from portico.model.balancing import MAX_WEIGHT
 from portico.model.endpoint import KeyPair, TlsVersion
 from portico.model.errors import AUTHTOKEN_MISSING, PorticoError
 from portico.sdk.options import invalid
@@ -76,6 +77,7 @@ def _bind_request(options: Options, proto: str, forwards_to: str) -> BindRequest
         app_protocol=options.get("app_protocol", ""),
         bindings=_strings(options, "binding"),
         pooling=options.get("pooling_enabled", False),
+        pool_weight=_weight(options),
         proxy_protocol=int(options.get("proxy_proto") or 0),
         traffic_policy=_policy(options),
         allow_cidrs=_strings(options, "allow_cidr"),
@@ -83,6 +85,13 @@ def _bind_request(options: Options, proto: str, forwards_to: str) -> BindRequest
         http=_http_options(options),
         labels=_labels(options),
     )
+
+
+def _weight(options: Options) -> int:
+    weight = int(options.get("pool_weight", 1))
+    if not 1 <= weight <= MAX_WEIGHT:
+        raise invalid("pool_weight", f"1 to {MAX_WEIGHT} is expected")
+    return weight
 
 
 def upstream_tls(options: Options) -> UpstreamTls:

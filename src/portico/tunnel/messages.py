@@ -212,6 +212,8 @@ class BindExtra(Message, kw_only=True, frozen=True):
     description: str = ""
     bindings: list[str] = msgspec.field(default_factory=list)
     pooling_enabled: bool = False
+    pool_weight: int = 1
+    """Portico's own: this bind's share of the pool's load beside the others'; ngrok's agents say nothing of it."""
 
 
 class Bind(Message, kw_only=True, frozen=True):

@@ -71,3 +71,12 @@ def test_secrets_are_in_no_repr() -> None:
     )
     request = BindRequest(kind=BindKind.TLS, http=http, key_pair=KeyPair("cert", "hunter2"))
     assert "hunter2" not in repr(request)
+
+
+def test_a_weight_is_said_only_where_it_says_something() -> None:
+    extra = BindRequest(kind=BindKind.HTTPS, pool_weight=5).wire()["Extra"]
+    assert isinstance(extra, dict)
+    assert extra["PoolWeight"] == 5
+    usual = BindRequest(kind=BindKind.HTTPS).wire()["Extra"]
+    assert isinstance(usual, dict)
+    assert "PoolWeight" not in usual

@@ -341,3 +341,11 @@ def test_a_patch_brings_no_policy(key: str) -> None:
     with pytest.raises(PorticoError) as refused:
         refuse_patched_policy({"TunnelId": "tn_1", key: "on_http_request: [{actions: [{type: deny}]}]"})
     assert refused.value.code is NOT_SERVED
+
+
+def test_a_weight_in_a_pool() -> None:
+    assert request(extra={"PoolWeight": 7}).weight == 7
+    assert request().weight == 1
+    for wrong in (0, -1, 1_001):
+        with refused(20_005, "weight"):
+            request(extra={"PoolWeight": wrong})

@@ -11,6 +11,7 @@ from portico.edge.bind_request import BindRequest
 from portico.edge.naming import Naming
 from portico.edge.registry import HOLD_SECONDS, Limits, Registry, Session
 from portico.model.acl import Acl
+from portico.model.balancing import USUAL, Balancing, Method
 from portico.model.endpoint import EdgeTls, EndpointUrl, Scheme, UnixSocket
 from portico.model.errors import PorticoError
 from portico.model.owner import Owner
@@ -109,6 +110,33 @@ def test_members_of_a_pool_must_agree(other: BindRequest) -> None:
     registry.bind("s1", replace(HTTPS, pooling=True), "/1", now=0)
     with refused(20_005):
         registry.bind("s2", other, "/2", now=0)
+
+
+def test_another_owner_never_joins_a_pool() -> None:
+    registry = registry_with(session("a", ANNA), session("b", BERT))
+    first = registry.bind("a", replace(HTTPS, pooling=True), "/1", now=0)
+    with refused(334):
+        registry.bind("b", replace(HTTPS, pooling=True), "/2", now=0)
+    endpoint = registry.endpoint(first.url)
+    assert endpoint is not None
+    assert endpoint.addresses == (UnixSocket("/1"),)
+
+
+def test_weights_and_rules_of_a_pool() -> None:
+    registry = registry_with(session("s1"), session("s2"))
+    url = registry.bind("s1", replace(HTTPS, pooling=True, weight=3), "/1", now=0).url
+    registry.bind("s2", replace(HTTPS, pooling=True), "/2", now=0)
+    rules = Balancing(Method.MAGLEV)
+    assert registry.declare([], {url: rules}) == {url}
+    endpoint = registry.endpoint(url)
+    assert endpoint is not None
+    assert endpoint.addresses == (UnixSocket("/1", 3), UnixSocket("/2"))
+    assert endpoint.balancing == rules
+    assert registry.declare([], {url: rules}) == set()
+    assert registry.declare([], {}) == {url}
+    endpoint = registry.endpoint(url)
+    assert endpoint is not None
+    assert endpoint.balancing == USUAL
 
 
 def test_reserved_domains_are_for_their_owner_alone() -> None:

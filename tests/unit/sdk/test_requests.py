@@ -227,3 +227,10 @@ def test_row_0_8_upstream_tls() -> None:
         upstream_tls({**options, "upstream_client_key": OTHER.issue().key})
     with pytest.raises(PorticoError, match="upstream_tls_min_version"):
         check_options({"upstream_tls_min_version": "1.1"}, "http")
+
+
+def test_the_weight_in_a_pool() -> None:
+    assert terminated({"pool_weight": 1_000}, "http", "")[1].pool_weight == 1_000
+    for wrong in (0, 1_001):
+        with pytest.raises(PorticoError, match="pool_weight: 1 to 1000"):
+            terminated({"pool_weight": wrong}, "http", "")

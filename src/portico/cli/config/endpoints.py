@@ -178,6 +178,7 @@ def _bind(tunnel: Tunnel, upstream: Upstream) -> BindRequest:
         app_protocol=tunnel.upstream_protocol or "",
         bindings=tunnel.bindings,
         pooling=tunnel.pooling_enabled,
+        pool_weight=tunnel.pool_weight,
         proxy_protocol=int(tunnel.upstream_proxy_protocol or tunnel.proxy_proto or 0),
         traffic_policy=policy_text(tunnel),
         allow_cidrs=networks.allow_cidrs,

@@ -21,6 +21,7 @@ from portico.cli.config.fields import (
     Texts,
     TlsMinimum,
 )
+from portico.model.balancing import MAX_WEIGHT
 
 
 def _switch(value: object) -> object:
@@ -152,6 +153,9 @@ class Tunnel(Section):
         default=(), max_length=1, description="Who can reach the endpoint."
     )
     pooling_enabled: Flag = Field(default=False, description="Whether other agents may share the URL.")
+    pool_weight: Annotated[int, Field(ge=1, le=MAX_WEIGHT)] = Field(
+        default=1, description="Share of the pool's load beside the other agents'."
+    )
     inspect: Flag = Field(default=True, description="Whether the local web interface keeps requests.")
     traffic_policy: dict[str, object] | None = Field(default=None, description="The traffic policy.")
     policy: dict[str, object] | None = Field(default=None, description="Former name of `traffic_policy`.")
@@ -260,6 +264,9 @@ class EndpointKeys(Section):
     description: str = Field(default="", max_length=255, description="Your own words about the endpoint.")
     metadata: Metadata = Field(default="", description="Your own text about the endpoint, shown by the edge.")
     pooling_enabled: Flag = Field(default=False, description="Whether other agents may share the URL.")
+    pool_weight: Annotated[int, Field(ge=1, le=MAX_WEIGHT)] = Field(
+        default=1, description="Share of the pool's load beside the other agents'."
+    )
     inspect: Flag = Field(default=True, description="Whether the local web interface keeps requests.")
     traffic_policy: dict[str, object] | None = Field(default=None, description="The traffic policy.")
     traffic_policy_file: str | None = Field(default=None, description="File with the traffic policy, YAML or JSON.")
