@@ -1,9 +1,11 @@
 """The gate for tests, asked as Envoy's workers ask it, and a browser that it leads about."""
 
 import contextlib
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ async def asked_gate(
     app = gate_app(reach, edge_secrets, providers=providers, clock=clock)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gate") as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gate", trust_env=False) as client,
     ):
         yield client
 
@@ -42,6 +44,11 @@ async def asked_gate(
 def action(issuer: str, **more: Any) -> dict[str, Any]:
     """The configuration of an openid-connect action."""
     return {"issuer": issuer, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, **more}
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 class Clock:
@@ -116,7 +123,7 @@ class Browser:
 
 async def provider_sends_back(location: str) -> str:
     """Visit the provider's page; the first address on another host that it redirects to."""
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=_trust()) as client:
         answer = await client.get(location)
         assert answer.is_redirect, answer.text
         return urljoin(location, answer.headers["location"])

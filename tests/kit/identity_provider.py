@@ -1,4 +1,4 @@
-"""A provider that signs everybody in, with the answers of OpenID Connect, Google, GitHub and Twitch as they document them.
+"""A provider that signs everybody in, with the answers that OpenID Connect, Google, GitHub and others document.
 
 Its person, its keys and its faults are attributes, so that a test says in one line what is wrong.
 """
@@ -47,6 +47,8 @@ class IdentityProvider:
         }
         self.keys = [_first_key()]
         self.served_keys = list(self.keys)
+        self.key_set: Any = None
+        """What is served instead of `served_keys`."""
         self.claims: dict[str, Any] = {}
         """Instead of what belongs into an identity token."""
         self.down = False
@@ -154,7 +156,8 @@ class IdentityProvider:
 
     async def _keys(self, request: Request) -> Response:
         self.asked.append("keys")
-        return Response(status_code=503) if self.down else JSONResponse(KeySet(self.served_keys).as_dict(private=False))
+        served = self.key_set or KeySet([*self.served_keys]).as_dict(private=False)
+        return Response(status_code=503) if self.down else JSONResponse(served)
 
     async def _userinfo(self, request: Request) -> Response:
         return self._known(request, self.person)

@@ -96,7 +96,7 @@ def test_describes_itself() -> None:
     ],
 )
 def test_refuses_a_description_that_is_wrong(changed: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="issuer|has no|https"):
+    with pytest.raises(ValueError, match=r"issuer|has no|https"):
         discovered("https://id.example", _document(**changed))
 
 

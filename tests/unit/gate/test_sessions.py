@@ -169,7 +169,7 @@ async def test_keys_are_not_fetched_for_every_unknown_one(
     provider.keys = [RSAKey.generate_key(2048, {"kid": "forged"})]
     provider.asked.clear()
     for _ in range(5):
-        await browser.get((await _back(browser)))
+        await browser.get(await _back(browser))
     assert provider.asked.count("keys") == 1
 
 
