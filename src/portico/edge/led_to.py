@@ -4,25 +4,33 @@ from collections.abc import Callable, Iterable, Iterator
 
 from portico.edge.bind_request import PoolRequest
 from portico.edge.naming import Naming
+from portico.model.balancing import USUAL, Balancing
 from portico.model.endpoint import Endpoint, EndpointUrl, Pool
 
 
 def led_to(
-    requests: Iterable[PoolRequest], endpoint_of: Callable[[EndpointUrl], Endpoint | None], naming: Naming
+    requests: Iterable[PoolRequest],
+    endpoint_of: Callable[[EndpointUrl], Endpoint | None],
+    naming: Naming,
+    balancing: Balancing = USUAL,
 ) -> tuple[Pool, ...]:
     """The pools; one of an endpoint that is unknown or offline is empty, for its agents may come.
 
-    An endpoint that has routes itself is no pool, which its share is answered with 500 for: so there are no loops.
+    Services that the edge reaches itself are balanced by `balancing`, what serves an endpoint as that endpoint is. One
+    that has routes itself is no pool, and its share is answered with 500: so there are no loops.
     """
-    return tuple(_pools(requests, endpoint_of, naming))
+    return tuple(_pools(requests, endpoint_of, naming, balancing))
 
 
 def _pools(
-    requests: Iterable[PoolRequest], endpoint_of: Callable[[EndpointUrl], Endpoint | None], naming: Naming
+    requests: Iterable[PoolRequest],
+    endpoint_of: Callable[[EndpointUrl], Endpoint | None],
+    naming: Naming,
+    balancing: Balancing,
 ) -> Iterator[Pool]:
     for wanted in requests:
         if wanted.endpoint is None:
-            yield Pool(wanted.name, wanted.upstreams, wanted.upstream_http, wanted.proxy_protocol)
+            yield Pool(wanted.name, wanted.upstreams, wanted.upstream_http, wanted.proxy_protocol, balancing=balancing)
             continue
         source = naming.asked_for(wanted.endpoint)
         found = endpoint_of(source)

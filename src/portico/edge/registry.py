@@ -290,7 +290,8 @@ class Registry:
         endpoint = self._alone(url)
         if endpoint is None or not endpoint.routes:
             return endpoint
-        return replace(endpoint, pools=led_to(self._pools[url].first.request.pools, self._alone, self.naming))
+        wanted = self._pools[url].first.request.pools
+        return replace(endpoint, pools=led_to(wanted, self._alone, self.naming, endpoint.balancing))
 
     def _alone(self, url: EndpointUrl) -> Endpoint | None:
         """The same without what its routes lead to."""
