@@ -46,20 +46,20 @@ def check(file: str, form: str) -> int:
     Exits with 1 if there are errors. Warnings are about rules that will not do what they seem to; notes are advice.
     """
     name, checked, problems = _checked(file)
-    refused = _refused(checked)
     failed = any(problem.severity == "error" for problem in problems)
+    refused = "" if failed else _refused(checked)
     if form == "json":
         shown = [_as_json(problem) for problem in problems]
         click.echo(
-            json.dumps({"file": name, "valid": not failed, "problems": shown, "not_enforced": refused}, indent=2)
+            json.dumps({"file": name, "valid": not failed, "problems": shown, "refused": refused}, indent=2)
         )
     else:
         for problem in problems:
             severity = click.style(problem.severity, fg=_COLOURS[problem.severity])
             click.echo(f"{name}:{problem.mark}: {severity}: {problem}")
         click.echo(_summary(name, problems))
-        if refused and not failed:
-            click.echo(f"edges of this release refuse it: {', '.join(refused)} cannot be enforced yet")
+        if refused:
+            click.echo(f"edges of this release refuse it: {refused}")
     return FAILED if failed else 0
 
 
@@ -121,10 +121,18 @@ def _read(path: Path) -> str:
         raise PorticoError(error.code, error.message, fix=fix) from None
 
 
-def _refused(checked: "Policy") -> list[str]:
+def _refused(checked: "Policy") -> str:
+    """Why no edge of this release takes the policy; empty where edges do."""
     from portico.policy.served import not_enforced
+    from portico.translate.policy.trial import refuse_what_cannot_compile
 
-    return not_enforced(checked)
+    if left := not_enforced(checked):
+        return f"{', '.join(left)} cannot be enforced yet"
+    try:
+        refuse_what_cannot_compile(checked)
+    except PorticoError as error:
+        return error.message
+    return ""
 
 
 def _summary(name: str, problems: "Sequence[Problem]") -> str:

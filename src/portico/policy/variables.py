@@ -23,6 +23,8 @@ _NO_REPUTATION: Final = "this edge has no database of the reputation of addresse
 _NO_PODS: Final = "an edge outside Kubernetes knows no pods"
 _NO_BROWSERS: Final = "this edge does not take User-Agent apart; match req.user_agent itself"
 _ONE_REGION: Final = "an edge has no regions; conn.server_ip tells its nodes apart"
+_MANY_IDS: Final = "a pool has many; endpoint.url names it"
+_NOT_BEFORE: Final = "Envoy's filters are not told it"
 _AT_THE_END: Final = "bytes are counted when the connection has ended, in the access log"
 
 
@@ -46,18 +48,22 @@ def _connection() -> list[Variable]:
         Variable("conn.server_ip", TEXT, "address that the connection arrived at"),
         Variable("conn.server_port", NUMBER, "port that the connection arrived at"),
         Variable("conn.server_region", TEXT, "region of the node", missing=_ONE_REGION),
-        Variable("conn.ts.start", TIME, "when the connection began"),
+        Variable("conn.ts.start", TIME, "when the connection began", missing=_NOT_BEFORE),
         Variable("conn.bytes_in", NUMBER, "bytes from the visitor", phases.HTTP, _AT_THE_END),
         Variable("conn.bytes_out", NUMBER, "bytes to the visitor", phases.HTTP, _AT_THE_END),
         Variable("conn.tls.cipher_suite", TEXT, "cipher suite of the handshake"),
-        Variable("conn.tls.ja4_fingerprint", TEXT, "JA4 fingerprint of the handshake"),
+        Variable("conn.tls.ja4_fingerprint", TEXT, "JA4 fingerprint of the handshake", missing=_NOT_BEFORE),
         Variable("conn.tls.negotiated_alpn", TEXT, "protocol agreed on in the handshake"),
-        Variable("conn.tls.session_resumed", TRUTH, "whether the TLS session was resumed"),
+        Variable("conn.tls.session_resumed", TRUTH, "whether the TLS session was resumed", missing=_NOT_BEFORE),
         Variable("conn.tls.sni", TEXT, "server name that the visitor asked for"),
         Variable("conn.tls.version", TEXT, "version of TLS"),
         *_certificate("conn.tls.client", "the visitor's certificate"),
         *_certificate("conn.tls.server", "the certificate shown to the visitor"),
     ]
+
+
+_UNTOLD: Final = ("extensions", "san", "san.email_addresses", "san.ip_addresses", "signature_algorithm")
+"""Of a visitor's certificate; `pem` has all of them."""
 
 
 def _certificate(prefix: str, whose: str) -> list[Variable]:
@@ -80,7 +86,9 @@ def _certificate(prefix: str, whose: str) -> list[Variable]:
         fields += [(f"{party}.{name}", TEXTS, name.replace("_", " ")) for name in (*several, "street_address")]
     server = prefix.endswith("server")
     return [
-        Variable(f"{prefix}.{name}", kind, f"{meaning} of {whose}")
+        Variable(
+            f"{prefix}.{name}", kind, f"{meaning} of {whose}", missing=_NOT_BEFORE if server or name in _UNTOLD else ""
+        )
         for name, kind, meaning in fields
         if not (server and name == "pem")
     ]
@@ -115,7 +123,7 @@ def _endpoint() -> list[Variable]:
     return [
         Variable("endpoint.addr", TEXT, "host and port of the endpoint"),
         Variable("endpoint.host", TEXT, "host name of the endpoint"),
-        Variable("endpoint.id", TEXT, "id of the endpoint"),
+        Variable("endpoint.id", TEXT, "id of the endpoint", missing=_MANY_IDS),
         Variable("endpoint.port", NUMBER, "port of the endpoint"),
         Variable("endpoint.protocol", TEXT, "`http`, `https`, `tcp` or `tls`"),
         Variable("endpoint.url", TEXT, "URL of the endpoint"),
@@ -142,8 +150,7 @@ def _request() -> list[Variable]:
     own = [
         ("host", TEXT, "Host header"),
         ("method", TEXT, "method"),
-        ("ts.body_received", TIME, "when the body had arrived"),
-        ("ts.header_received", TIME, "when the headers had arrived"),
+                ("ts.header_received", TIME, "when the headers had arrived"),
         ("url", TEXT, "the whole URL, normalized"),
         ("url.authority", TEXT, "user, host and port of the URL"),
         ("url.host", TEXT, "host of the URL"),
@@ -164,6 +171,7 @@ def _request() -> list[Variable]:
     return [
         *_message("req", phases.HTTP),
         *(Variable(f"req.{name}", kind, meaning, phases.HTTP) for name, kind, meaning in own),
+        Variable("req.ts.body_received", TIME, "when the body had arrived", phases.HTTP, _NOT_BEFORE),
         *(
             Variable(f"req.user_agent.{name}", kind, "part of User-Agent", phases.HTTP, _NO_BROWSERS)
             for name, kind in browser

@@ -15,6 +15,12 @@ from portico.policy.template import Template, parse_template
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FRAMING: Final = frozenset(
+    ("connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
+)
+"""Headers of one connection, and those that say where a message ends (RFC 9110, 7.6.1; RFC 9112, 6)."""
+_EDGES_OWN: Final = "x-edge-"
+"""What the edge finds its way by."""
 _Value = TypeVar("_Value")
 
 
@@ -45,7 +51,10 @@ def _duration(value: Any) -> timedelta:
 def _header(value: Any) -> str:
     if not _TOKEN.fullmatch(text(value)):
         raise ValueError("is no name of a header (RFC 9110)")
-    return str(value).lower()
+    name = str(value).lower()
+    if name in _FRAMING or name.startswith(_EDGES_OWN):
+        raise ValueError("is the edge's own matter: it would change where a message ends or where it goes")
+    return name
 
 
 def _regex(template: Template) -> Template:

@@ -15,9 +15,14 @@ def refuse_what_cannot_run(text: str, scheme: Scheme) -> None:
     """Raises PorticoError(NOT_SERVED) for a checked policy that endpoints of this scheme cannot have."""
     policy = read_policy(text).policy
     if scheme in (Scheme.HTTP, Scheme.HTTPS):
-        policy_filters(policy, "", _NOWHERE)
+        refuse_what_cannot_compile(policy)
     else:
         _refuse_http(policy, scheme)
+
+
+def refuse_what_cannot_compile(policy: Policy) -> None:
+    """Raises PorticoError(NOT_SERVED) for a checked policy that has what no edge can run."""
+    policy_filters(policy, "", _NOWHERE)
 
 
 def _refuse_http(policy: Policy, scheme: Scheme) -> None:
