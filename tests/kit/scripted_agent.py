@@ -1,7 +1,7 @@
 """An agent made of the tunnel package's client side, in which a test scripts what happens to each stream."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,8 @@ class ScriptedAgent:
         self.requests: list[tuple[int, dict[str, object]]] = []
         """What the relay asked: kind and body."""
         self.answer: dict[str, object] | None = {"Error": ""}
+        self.obey: Callable[[dict[str, object]], Awaitable[dict[str, object]]] | None = None
+        """Makes the answers in the place of `answer`."""
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.session = Session(client=True, now=asyncio.get_running_loop().time())
         self.protocol = SessionProtocol(self.session, self._opened, self._end, self._event)
@@ -150,7 +152,7 @@ class ScriptedAgent:
         async def answer(body: dict[str, object]) -> dict[str, object] | None:
             self.requests.append((stream.kind, body))
             self._news.set()
-            return self.answer
+            return await self.obey(body) if self.obey else self.answer
 
         return rpc.Answering(stream, answer)
 

@@ -21,10 +21,10 @@ STREAMS_PER_LEG: Final = 2
 FAR_SECONDS: Final = 0.004
 """Round trip from which on a lost segment costs more than further connections."""
 RETRY_SECONDS: Final = 30.0
-"""Pause after a leg was refused: with several relays another one may have been met."""
+"""Pause after a leg was refused."""
 
-Join = Callable[[str], Awaitable[EdgeLink]]
-"""Dials one more connection and joins it with the session of a token. Raises PorticoError."""
+Join = Callable[[EdgeLink], Awaitable[EdgeLink]]
+"""Dials one more connection for the session of a link. Raises PorticoError."""
 
 
 class Legs:
@@ -46,10 +46,14 @@ class Legs:
         if loop.time() >= self._not_before:
             self._growing = loop.create_task(self._grow(), name="portico legs")
 
-    def close(self) -> None:
-        """End them all."""
+    def stop_growing(self) -> None:
+        """Add none any more; those that are there go on."""
         if self._growing is not None:
             self._growing.cancel()
+
+    def close(self) -> None:
+        """End them all."""
+        self.stop_growing()
         for leg in list(self._legs):
             leg.protocol.close(message="the session is over")
 
@@ -73,6 +77,6 @@ class Legs:
             self._growing = None
 
     async def _add(self) -> None:
-        leg = await self._join(self._link.leg_token)
+        leg = await self._join(self._link)
         self._legs.add(leg)
         leg.ended.add_done_callback(lambda _: self._legs.discard(leg))

@@ -170,7 +170,7 @@ class AgentSession:
                     raise
                 self._set(SessionState.CONNECTING, error.message)
                 await self._pause(backoff.next_delay())
-        self._keeper = asyncio.create_task(self._keep_online(), name="portico session")
+        self._keep()
 
     async def bind(self, request: BindRequest, serve: Serve) -> Bind:
         """Bring one endpoint online; `serve` gets each visitor's stream. Raises PorticoError."""
@@ -235,6 +235,11 @@ class AgentSession:
         log.info("session online", extra={"edge": str(self.settings.edge), "session": link.facts.session_id})
         return link
 
+    def _keep(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+        self._keeper = asyncio.create_task(self._keep_online(), name="portico session")
+
     async def _keep_online(self) -> None:
         backoff = Backoff(eager=EAGER_ATTEMPTS)
         loop = asyncio.get_running_loop()
@@ -242,8 +247,10 @@ class AgentSession:
             link = self._link
             assert link is not None
             mending = asyncio.create_task(self._mend_binds(link), name="portico bind retries")
-            reason = await asyncio.shield(link.ended)
-            mending.cancel()
+            try:
+                reason = await asyncio.shield(link.ended)
+            finally:
+                mending.cancel()
             self._end_legs()
             self._linked.clear()
             if loop.time() - link.since >= STEADY_SECONDS:
@@ -265,6 +272,24 @@ class AgentSession:
                     log.warning("cannot reconnect yet", extra={"reason": str(error)})
                 else:
                     return
+
+    async def _move(self, _: dict[str, object]) -> dict[str, object]:
+        """Go on by another connection, because the way that this one takes will end. Streams end where they are."""
+        old = self._link
+        if old is None or self._legs is None:
+            return {"Error": "the session is not online"}
+        try:
+            link = await self._linker.join(old, take_over=True)
+        except PorticoError as error:
+            return {"Error": error.protocol_text()}
+        if self._link is not old or not old.is_open:
+            link.protocol.abort("the session has ended meanwhile")
+            return {"Error": "the session has ended meanwhile"}
+        self._legs.stop_growing()
+        self._link, self._legs = link, Legs(link, self._linker.join)
+        self._keep()
+        log.info("session moved to another connection", extra={"edge": str(self.settings.edge)})
+        return {"Error": ""}
 
     def _end_legs(self) -> None:
         if self._legs is not None:
@@ -326,6 +351,8 @@ class AgentSession:
             return Answering(stream, lambda body: self._obey(COMMANDS[stream.kind], body))
         if stream.kind == StreamKind.STOP_TUNNEL:
             return Answering(stream, self._stop_bind)
+        if stream.kind == StreamKind.MOVE:
+            return Answering(stream, self._move)
         return None
 
     def _route(self, stream: Stream, header: ProxyHeader, rest: bytes) -> None:

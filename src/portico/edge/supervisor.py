@@ -26,6 +26,7 @@ from portico.envoy.bootstrap import BootstrapSettings
 from portico.envoy.process import EnvoyProcess, ProcessSettings
 from portico.model.edge import SocketAddress
 from portico.model.errors import EDGE_NOT_READY, PorticoError
+from portico.relay.link import MOVE_SIGNAL
 
 log = logging.getLogger(__name__)
 
@@ -201,6 +202,8 @@ class Supervisor:
                 await self._envoy.hot_restart()
                 self._write_processes()
                 log.info("a new Envoy took over", extra={"pid": self._envoy.pid})
+                for relay in self._relays:
+                    relay.signal(MOVE_SIGNAL)
             except PorticoError as error:
                 log.error("the old Envoy goes on", extra={"code": str(error.code), "reason": error.message})
 

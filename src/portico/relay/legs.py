@@ -20,18 +20,30 @@ class Legs:
         self.token = secrets.token_hex(16)
         self._on_stream = on_stream
         self._protocols = [first]
+        self._retiring: list[SessionProtocol] = []
+        """Those that get no new visitors, because another has taken over."""
 
     @property
     def moved(self) -> int:
         """Bytes in both directions so far, of the connections that are there now."""
-        return sum(protocol.bytes_received + protocol.bytes_sent for protocol in self._protocols)
+        return sum(protocol.bytes_received + protocol.bytes_sent for protocol in self._protocols + self._retiring)
 
     def add(self, protocol: SessionProtocol) -> None:
         """Take one more. Raises PorticoError(STREAM_LIMIT)."""
         if len(self._protocols) >= limits.LEGS:
             raise PorticoError(STREAM_LIMIT, f"a session has {limits.LEGS} connections at most")
-        protocol.give(self._on_stream, lambda _: self._remove(protocol))
+        protocol.give(self._on_stream, lambda _: self.remove(protocol))
         self._protocols.append(protocol)
+
+    def take_over(self, protocol: SessionProtocol) -> None:
+        """Let `protocol` be the first, and the only one that new visitors go to."""
+        self._retiring += self._protocols
+        self._protocols = [protocol]
+
+    def retire(self) -> None:
+        """Close those that were there before, each when its last stream has ended."""
+        for protocol in list(self._retiring):
+            protocol.retire()
 
     def least_loaded(self) -> SessionProtocol:
         """Where the next visitor goes. Raises PorticoError(STREAM_LIMIT)."""
@@ -44,10 +56,12 @@ class Legs:
 
     def close(self, reason: str) -> None:
         """End all but the first."""
-        for protocol in self._protocols[1:]:
+        further, self._protocols, self._retiring = self._protocols[1:] + self._retiring, self._protocols[:1], []
+        for protocol in further:
             protocol.close(ErrorCode.NONE, reason)
-        del self._protocols[1:]
 
-    def _remove(self, protocol: SessionProtocol) -> None:
-        if protocol in self._protocols:
-            self._protocols.remove(protocol)
+    def remove(self, protocol: SessionProtocol) -> None:
+        """Forget one that has ended."""
+        for protocols in (self._protocols, self._retiring):
+            if protocol in protocols:
+                protocols.remove(protocol)

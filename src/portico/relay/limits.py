@@ -16,6 +16,10 @@ STREAMS: Final = 8_192
 """Visitors at a time through one session."""
 LEGS: Final = 16
 """Connections of one session."""
+MOVE_SECONDS: Final = 60.0
+"""How long an agent may take to come by another way."""
+MOVES_A_SECOND: Final = 100
+"""Agents that are asked to, so that their handshakes leave room for visitors."""
 RUST_STREAMS: Final = 480
 """ngrok's Rust SDKs drop the whole session beyond 512 streams, heartbeats and requests included."""
 HEARTBEAT_SECONDS: Final = (1.0, 600.0)

@@ -6,6 +6,7 @@ command at any time. A relay decides nothing: it hands the agent's JSON on and d
 `lease` values that control gave it and returns them in `Hello`, so that a restarted control knows all that is live.
 """
 
+import signal
 import struct
 from typing import Final, Generic, TypeVar
 
@@ -16,6 +17,8 @@ from portico.model.errors import PorticoError, all_codes
 type_field = "type"
 REPLACED: Final = "replaced"
 """The reason of a CloseSession by which the agent's next session has taken over already."""
+MOVE_SIGNAL: Final = signal.SIGURG
+"""The supervisor's word that another Envoy has taken over. A relay that is starting, without sessions, ignores it."""
 MAX_MESSAGE: Final = 64 << 20
 """Bytes of one message: a Hello of 10,000 binds with their leases stays far below it."""
 _LENGTH: Final = struct.Struct(">I")

@@ -7,7 +7,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -45,7 +45,7 @@ class Relay:
         self._link = LinkClient(str(run_dir / "control.sock"), self._hello, self._obey)
         self._around = Surroundings(self._link, SocketPaths(self._directory), self._figures, mark)
         self._ending: asyncio.Future[float]
-        self._commands: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Serve until Drain or SIGTERM."""
@@ -56,6 +56,7 @@ class Relay:
         self._around.paths.clean()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end, DRAIN_SECONDS)
+        loop.add_signal_handler(link.MOVE_SIGNAL, lambda: self._begin(self._move_sessions()))
         server = await self._listen()
         linked = loop.create_task(self._link.run())
         log.info("relay serves", extra={"directory": str(self._directory)})
@@ -119,9 +120,7 @@ class Relay:
                 if session := self._around.sessions.get(command.session):
                     session.stop_bind(command)
             case link.AgentCommand():
-                task = asyncio.get_running_loop().create_task(self._command(command))
-                self._commands.add(task)
-                task.add_done_callback(self._commands.discard)
+                self._begin(self._command(command))
             case link.Collect():
                 self._link.tell(link.Figures(id=command.id, values=self._figures.values()))
             case link.Drain():
@@ -131,6 +130,19 @@ class Relay:
         session = self._around.sessions.get(order.session)
         error = await session.command(order.command, order.body) if session else "The session has ended."
         self._link.tell(link.AgentAnswer(id=order.id, error=error))
+
+    # A new Envoy.
+
+    async def _move_sessions(self) -> None:
+        """Their connections came through an Envoy that will end; one after another, for each is a handshake."""
+        for session in list(self._around.joinable.values()):
+            self._begin(session.move())
+            await asyncio.sleep(1 / limits.MOVES_A_SECOND)
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # The end.
 

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from portico.model.errors import (
     EDGE_BUSY,
     SESSION_CLOSED,
+    STREAM_LIMIT,
     TOO_MANY_ENDPOINTS,
     UPSTREAM_UNREACHABLE,
     ErrorCode,
@@ -101,7 +102,9 @@ class AgentSession:
         self.mark = around.mark
         session = Session(client=False, now=time.monotonic())
         session.finish_before_reset = True
-        self.protocol = SessionProtocol(session, self._stream_opened, self._ended, self._happened)
+        self.protocol = first = SessionProtocol(
+            session, self._stream_opened, self._ended, lambda event: self._happened(first, event)
+        )
         self._around = around
         self._remote = remote
         self._left = left
@@ -110,6 +113,7 @@ class AgentSession:
         self._binding = 0
         self._moved = 0
         self._replaced = False
+        self._moving = asyncio.Lock()
         self._deadline = loop.call_later(limits.AUTH_SECONDS, self.protocol.abort, "no Auth in time")
         self._first_requests: dict[int, rpc.Answer] = {
             StreamKind.AUTH: self._authenticate,
@@ -193,13 +197,35 @@ class AgentSession:
         kind = COMMANDS.get(name)
         if kind is None:
             return f"agents know no command {name!r}"
+        return await self._order(kind, body, limits.COMMAND_SECONDS)
+
+    async def _order(self, kind: int, body: Body, seconds: float) -> str:
         try:
-            answer = await rpc.request(self.protocol, kind, body, limits.COMMAND_SECONDS)
+            answer = await rpc.request(self.protocol, kind, body, seconds)
             return messages.ErrorResp.from_json(answer).error
         except TimeoutError:
             return "The agent gave no answer."
         except (ProtocolError, PorticoError) as error:
             return error.message
+
+    # Another way.
+
+    async def move(self) -> None:
+        """Have the agent come by another way, and serve it from there; streams end where they are."""
+        async with self._moving:
+            error = await self._order(StreamKind.MOVE, {}, limits.MOVE_SECONDS)
+            # What the agent opened on the old connections has come before its answer.
+            self.legs.retire()
+        log.info("session moved", extra={"session": self.id, **({"error": error} if error else {})})
+
+    def continue_on(self, protocol: SessionProtocol) -> None:
+        """Let requests and new visitors go to `protocol`. Raises PorticoError(STREAM_LIMIT) unless `move` asked."""
+        if not self._moving.locked():
+            raise PorticoError(STREAM_LIMIT, "nobody asked this session to move")
+        former, self.protocol = self.protocol, protocol
+        former.give(self._stream_opened, lambda _: self.legs.remove(former))
+        protocol.give(self._stream_opened, self._ended)
+        self.legs.take_over(protocol)
 
     # Requests of the agent.
 
@@ -272,8 +298,12 @@ class AgentSession:
         self._deadline.cancel()
         self._left()
         try:
-            session = self._around.session_of(messages.Join.from_json(body).token)
-            session.legs.add(self.protocol)
+            join = messages.Join.from_json(body)
+            session = self._around.session_of(join.token)
+            if join.take_over:
+                session.continue_on(self.protocol)
+            else:
+                session.legs.add(self.protocol)
         except PorticoError as error:
             asyncio.get_running_loop().call_later(limits.AUTH_SECONDS, self.protocol.abort, error.message)
             return {"Error": error.protocol_text()}
@@ -372,17 +402,13 @@ class AgentSession:
 
     # What happens to the session.
 
-    def _happened(self, event: Event) -> None:
+    def _happened(self, protocol: SessionProtocol, event: Event) -> None:
         match event:
             case HeartbeatEchoed():
                 self.figures.measure(event.latency)
             case PeerUnresponsive():
                 loop = asyncio.get_running_loop()
-                loop.call_later(_STALL_SECONDS, self._check_silence, self.protocol.session.last_received)
-
-    def _check_silence(self, last_received: float) -> None:
-        if self.alive and self.protocol.session.last_received == last_received:
-            self.protocol.abort("the agent is silent since a stream was opened")
+                loop.call_later(_STALL_SECONDS, _check_silence, protocol, protocol.session.last_received)
 
     def _free(self) -> None:
         """Give up the sockets, the further connections and the place among the sessions, at once."""
@@ -407,3 +433,8 @@ class AgentSession:
             log.info("session ended", extra={"session": self.id, "remote": self._remote, "reason": reason})
             if not self._replaced:
                 self._around.link.tell(link.SessionEnded(session=self.id, reason=reason))
+
+
+def _check_silence(protocol: SessionProtocol, last_received: float) -> None:
+    if protocol.is_open and protocol.session.last_received == last_received:
+        protocol.abort("the agent is silent since a stream was opened")

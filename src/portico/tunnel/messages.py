@@ -37,6 +37,8 @@ class StreamKind(IntEnum):
     """Portico's own: an agent tells why a proxy stream is about to end with nothing."""
     JOIN = 0x504F5255
     """Portico's own: the first request of a connection that joins the session of a token."""
+    MOVE = 0x504F5256
+    """Portico's own: the edge asks for a connection on another way, which takes the session over."""
     HEARTBEAT = 0xFFFFFFFF
 
 
@@ -344,6 +346,8 @@ class Join(Message, kw_only=True, frozen=True):
     """Portico's own: one more connection for a session; the token came with the answer to Auth."""
 
     token: str = ""
+    take_over: bool = False
+    """Whether requests and new visitors go here alone from now on: the answer to a Move."""
 
 
 class UpstreamFailed(Message, kw_only=True, frozen=True):

@@ -34,6 +34,8 @@ RECORD: Final = 0x4000
 """Bytes of the largest TLS record (RFC 8446, 5.1)."""
 CLOSE_GRACE: Final = 1.0
 """Seconds that a closing connection has to take what is queued."""
+RETIRE_GRACE: Final = 60.0
+"""And one whose streams have all ended in order: what they sent last may still be on its way."""
 
 
 class Stream:
@@ -145,6 +147,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._reason: str | None = None
+        self._retiring = False
 
     # For the owner of the session.
 
@@ -169,14 +172,20 @@ class SessionProtocol(asyncio.BufferedProtocol):
         """Let somebody else choose the handlers of streams from now on, and hear of the end."""
         self._on_stream, self._on_end = on_stream, on_end
 
-    def close(self, code: int = ErrorCode.NONE, message: str = "") -> None:
-        """Send GOAWAY and close the connection, within CLOSE_GRACE even if the peer does not read."""
+    def retire(self) -> None:
+        """Close the connection as soon as it carries no stream."""
+        self._retiring = True
+        if not self.streams:
+            self.close(message="another connection has taken over", grace=RETIRE_GRACE)
+
+    def close(self, code: int = ErrorCode.NONE, message: str = "", grace: float = CLOSE_GRACE) -> None:
+        """Send GOAWAY and close the connection, within `grace` seconds even if the peer does not read."""
         self._reason = self._reason or message or "closed"
         self.session.go_away(code, message)
         if self._transport is not None and not self._transport.is_closing():
             self._write(self._transport, self.session.data_to_send(time.monotonic()))
             self._transport.close()
-            self._loop.call_later(CLOSE_GRACE, self._transport.abort)
+            self._loop.call_later(grace, self._transport.abort)
 
     def abort(self, reason: str) -> None:
         """Drop the connection, with nothing more sent."""
@@ -333,6 +342,8 @@ class SessionProtocol(asyncio.BufferedProtocol):
             stream.handler.connection_lost(code)
         except Exception:
             log.exception("a stream's handler failed at its end", extra={"stream": stream.id, "kind": stream.kind})
+        if self._retiring:
+            self.retire()
 
     # Time.
 

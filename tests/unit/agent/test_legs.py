@@ -7,14 +7,15 @@ from dataclasses import replace
 import pytest
 
 from kit.agent_server import TOKEN, AgentServer, Visitor, agent_server, until
-from portico.agent import legs
+from portico.agent import legs, link
 from portico.agent.bind import BindKind, BindRequest
 from portico.agent.edge_address import EdgeAddress
-from portico.agent.session import AgentSession
+from portico.agent.session import AgentSession, SessionState
 from portico.agent.settings import SessionSettings
 from portico.relay import limits
+from portico.tunnel import rpc
 from portico.tunnel.handler import StreamHandler
-from portico.tunnel.messages import ProxyHeader
+from portico.tunnel.messages import ProxyHeader, StreamKind
 from portico.tunnel.transport import Stream
 
 HTTPS = BindRequest(kind=BindKind.HTTPS, url="https://a.localhost")
@@ -63,7 +64,7 @@ async def test_many_visitors_from_afar_get_more_connections_which_end_with_the_f
     monkeypatch.setattr(legs, "FAR_SECONDS", 0.0)
     await visitors(server, session, 3 * legs.STREAMS_PER_LEG)
     await until(lambda: len(server.joined) == 2)
-    assert server.joined == [{"Token": "leg_secret"}] * 2
+    assert server.joined == [{"Token": "leg_secret", "TakeOver": False}] * 2
     await until(lambda: len(server.sessions) == 3)
     bind = session.binds[0]
     assert await server.visit(bind.id, b"on a leg").until(lambda visitor: len(visitor.received) == 8) == b"on a leg"
@@ -86,10 +87,64 @@ def test_an_agent_wants_no_more_connections_than_a_relay_takes() -> None:
     assert legs.LEGS <= limits.LEGS
 
 
+async def test_another_relay_that_is_met_is_no_obstacle(
+    server: AgentServer, session: AgentSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(legs, "FAR_SECONDS", 0.0)
+    server.leg_token = "another"
+    bind = await session.bind(replace(HTTPS), echo)
+    for _ in range(legs.STREAMS_PER_LEG + 1):
+        server.visit(bind.id, b"hello")
+    await until(lambda: len(server.joined) > 2)
+    server.leg_token = "leg_secret"
+    joined = len(server.joined)
+    await until(lambda: len(server.joined) > joined)
+    newest = server.session
+    assert await server.visit(bind.id, b"on a leg").until(lambda visitor: len(visitor.received) == 8)
+    assert newest.is_open
+
+
+async def test_a_session_moves_without_its_streams(server: AgentServer, session: AgentSession) -> None:
+    bind = await session.bind(replace(HTTPS), echo)
+    old = server.session
+    visitor = server.visit(bind.id, b"hello")
+    await visitor.until(lambda one: one.received == b"hello")
+    assert await rpc.request(old, StreamKind.MOVE, {}, 30) == {"Error": ""}
+    assert server.joined == [{"Token": "leg_secret", "TakeOver": True}]
+    new = server.session
+    assert new is not old
+    visitor.send(b", again")
+    await visitor.until(lambda one: one.received == b"hello, again")
+    second = await session.bind(replace(HTTPS, url="https://b.localhost"), echo)
+    assert await server.visit(second.id, b"hello").until(lambda one: len(one.received) == 5)
+    old.retire()
+    assert old.is_open
+    visitor.finish()
+    assert visitor.stream is not None
+    visitor.stream.reset()
+    await until(lambda: not old.is_open)
+    await asyncio.sleep(0.05)
+    assert session.status.state is SessionState.ONLINE
+    assert len(server.auths) == 1
+    new.abort("cut")
+    await until(lambda: len(server.auths) == 2)  # the session's end is still noticed
+
+
+async def test_a_session_that_cannot_move_stays(server: AgentServer, session: AgentSession) -> None:
+    bind = await session.bind(replace(HTTPS), echo)
+    old = server.session
+    server.leg_token = "another"
+    assert "PORTICO" in str((await rpc.request(old, StreamKind.MOVE, {}, 30))["Error"])
+    server.sessions[1:] = []
+    assert await server.visit(bind.id, b"hello").until(lambda one: len(one.received) == 5)
+    assert session.status.state is SessionState.ONLINE
+
+
 async def test_a_refused_leg_is_not_asked_for_again_at_once(
     server: AgentServer, session: AgentSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(legs, "FAR_SECONDS", 0.0)
+    monkeypatch.setattr(link, "JOIN_ATTEMPTS", 1)
     server.leg_token = "another"
     bind = await session.bind(replace(HTTPS), echo)
     for _ in range(legs.STREAMS_PER_LEG + 1):

@@ -18,7 +18,7 @@ from portico.relay.arrival import Arrival
 from portico.relay.binds import SocketPaths
 from portico.relay.figures import Figures
 from portico.relay.link_client import LinkClient
-from portico.relay.session import AgentSession, Surroundings
+from portico.relay.session import AgentSession, Surroundings, _check_silence
 from portico.tunnel import frames, rpc
 from portico.tunnel.flow import NARROW, WIDE
 from portico.tunnel.messages import StreamKind, UpstreamFailed
@@ -165,9 +165,9 @@ async def test_silence_that_was_ours_does_not_end_a_session(door: Door) -> None:
     session = door.sessions[0]
     before = session.protocol.session.last_received
     await agent.ask(StreamKind.SRV_INFO)
-    session._check_silence(before)
+    _check_silence(session.protocol, before)
     assert session.alive
-    session._check_silence(session.protocol.session.last_received)
+    _check_silence(session.protocol, session.protocol.session.last_received)
     await asyncio.wait_for(agent.ended, 30)
     assert not session.alive
 
@@ -232,6 +232,63 @@ async def test_the_further_connections_end_with_the_session(door: Door) -> None:
     await asyncio.wait_for(leg.ended, 30)
     late = await ScriptedAgent().connect(door.path)
     assert "Error" in await late.ask(StreamKind.JOIN, Token=token)
+
+
+async def test_a_session_goes_on_by_another_connection_while_streams_end_where_they_are(door: Door) -> None:
+    agent, token = await own_agent(door)
+    leg, new = [await ScriptedAgent().connect(door.path) for _ in range(2)]
+    await leg.ask(StreamKind.JOIN, Token=token)
+    bind = (await agent.bind())["Id"]
+    session = door.sessions[0]
+
+    async def visit() -> asyncio.StreamWriter:
+        _, writer = await asyncio.open_unix_connection(session.binds[bind].path)
+        writer.write(b"hello")
+        return writer
+
+    visitors = [await visit(), await visit()]
+    old = [await agent.stream(), await leg.stream()]
+    # Nobody takes over who was not asked to.
+    assert "Error" in await (await ScriptedAgent().connect(door.path)).ask(StreamKind.JOIN, Token=token, TakeOver=True)
+
+    async def moved(body: dict[str, object]) -> dict[str, object]:
+        assert await new.ask(StreamKind.JOIN, Token=token, TakeOver=True) == {"Error": ""}
+        visitors.append(await visit())
+        await new.stream()
+        return {"Error": ""}
+
+    agent.obey = moved
+    await session.move()
+    assert session.protocol.is_open
+    assert agent.protocol.is_open
+    assert leg.protocol.is_open
+    assert [kind for kind, _ in agent.requests] == [StreamKind.MOVE]
+    assert await new.ask(StreamKind.SRV_INFO)
+    for stream, visitor, closing in zip(old, visitors, (agent, leg), strict=False):
+        visitor.write(b", again")
+        await stream.until(lambda one: one.received == b"hello, again")
+        stream.stream.write(b"x" * 100_000)
+        stream.stream.write_eof()
+        visitor.close()
+        await asyncio.wait_for(closing.ended, 30)
+    assert session.alive
+    await session.move()  # one that says yes and stays keeps its connection
+    assert session.protocol.is_open
+    session.close("the test is over")
+    for visitor in visitors:
+        visitor.close()
+
+
+async def test_whoever_cannot_move_stays(door: Door) -> None:
+    agent, _ = await own_agent(door)
+    agent.answer = {"Error": "no"}
+    session = door.sessions[0]
+    await session.move()
+    assert await agent.ask(StreamKind.SRV_INFO)
+    agent.protocol.abort("cut")
+    await asyncio.wait_for(agent.ended, 30)
+    await session.move()
+    assert not session.alive
 
 
 async def test_only_the_token_of_a_session_joins_and_only_so_many(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
