@@ -11,6 +11,8 @@ from pathlib import Path
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16
+    """An answer leaves as a whole, so that one that is cut off has not begun."""
 
     def do_GET(self) -> None:
         """`/slow?s` answers after s seconds; `/stream?s` sends a line each tenth of a second for s seconds."""
@@ -33,6 +35,7 @@ class _Handler(BaseHTTPRequestHandler):
         for number in range(int(seconds * 10)):
             line = f"{number}\n".encode()
             self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+            self.wfile.flush()
             time.sleep(0.1)
         self.wfile.write(b"0\r\n\r\n")
 
