@@ -1,5 +1,6 @@
 """Sessions and endpoints survive the death of every part, one after another, on one running edge."""
 
+import http.client
 import os
 import signal
 import threading
@@ -107,6 +108,28 @@ def test_a_new_envoy_takes_over_and_no_visitor_is_refused(
     steady.join()
     assert set(statuses) == {200}
     assert len(answer.read().split()) == 30
+
+
+def test_connections_outlive_one_new_envoy_after_another(edge: RunningEdge, service: int) -> None:
+    options = {"authtoken": edge.authtoken, "connect_url": edge.connect_url, "connect_cas": str(edge.ca)}
+    host, _, port = portico.forward(service, proto="tcp", **options).url().removeprefix("tcp://").rpartition(":")
+    moved = edge.log.read_text().count("session moved")
+    connections: list[http.client.HTTPConnection] = []
+    for restart in range(1, 4):
+        connections.append(http.client.HTTPConnection(host, int(port), timeout=30))
+        connections[-1].connect()
+        sockets = [connection.sock for connection in connections]
+        old = edge.child("envoy")
+        edge.process.send_signal(signal.SIGHUP)
+        eventually(lambda old=old: replaced(edge, "envoy", old))
+        eventually(lambda wanted=moved + restart: edge.log.read_text().count("session moved") == wanted)
+        for connection in connections:
+            connection.request("GET", "/still-there")
+            assert connection.getresponse().read() == b"served /still-there\n"
+        assert [connection.sock for connection in connections] == sockets
+    for connection in connections:
+        connection.close()
+    portico.kill()
 
 
 def test_an_agent_whose_link_is_cut_is_back_with_its_names(edge: RunningEdge, visitor: Visitor, service: int) -> None:
