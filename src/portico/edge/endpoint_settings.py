@@ -3,6 +3,7 @@
 One without either has rules alone, for the agents that bring it online.
 """
 
+from collections.abc import Callable, Iterable
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainValidator, SecretStr, field_validator, model_validator
@@ -16,6 +17,7 @@ from portico.edge.balancing_settings import (
 )
 from portico.edge.bind_request import BindRequest
 from portico.edge.checked_tls import checked_tls
+from portico.edge.route_settings import MAX_ROUTES, RouteSettings, declared_routes
 from portico.edge.settings_part import Setting, SettingsPart, TlsMinimum
 from portico.edge.settings_values import explained, parse_url, read_pem, read_secret_pem
 from portico.edge.upstream_settings import UpstreamSettings, spelled_out
@@ -40,6 +42,8 @@ class EndpointSettings(SettingsPart):
         Setting("list", "none"),
     ] = ()
     """Services that the edge reaches itself: URLs, or objects with url, weight, ca_file, server_name."""
+    routes: Annotated[tuple[RouteSettings, ...], Field(max_length=MAX_ROUTES), Setting("list", "none")] = ()
+    """Requests that go elsewhere; the others go to upstreams, if there are any."""
     upstream_protocol: Annotated[Literal["http1", "http2"], Setting("http1|http2")] = "http1"
     """HTTP version to speak to the upstreams of an http or https endpoint; http2 is for gRPC."""
     host_header: Annotated[str | None, Setting("TEXT", "the visitor's")] = None
@@ -79,16 +83,21 @@ class EndpointSettings(SettingsPart):
     def _fits_together(self) -> Self:
         if self.labels is not None and self.upstreams:
             raise ValueError(f"{self.url} needs labels (of tunnels) or upstreams, one of the two")
-        if self.labels is None and not self.upstreams and not self.model_fields_set & RULES:
+        if self.labels is None and not self.is_declared and not self.model_fields_set & RULES:
             rules = ", ".join(sorted(RULES))
             raise ValueError(f"{self.url} needs labels (of tunnels) or upstreams, one of the two, or rules ({rules})")
         beside = self.model_fields_set - {"url", "labels", "upstreams", *RULES}
-        if not self.upstreams and beside:
-            raise ValueError(f"{', '.join(sorted(beside))}: only for an endpoint with upstreams")
+        if (self.labels is not None or not self.is_declared) and beside:
+            raise ValueError(f"{', '.join(sorted(beside))}: only for an endpoint with upstreams or routes")
         self.rules()
-        if self.upstreams:
+        if self.is_declared:
             self.request()
         return self
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether it is online without any agent."""
+        return bool(self.upstreams or self.routes)
 
     def rules(self) -> Balancing:
         """How the load of the endpoint is spread, whoever serves it. Raises ValueError."""
@@ -99,11 +108,14 @@ class EndpointSettings(SettingsPart):
         return balancing(self.balancing, self.health_check, self.outlier, self.limits, http=version)
 
     def request(self) -> BindRequest:
-        """What is asked of the registry, for an endpoint with upstreams. Raises ValueError."""
+        """What is asked of the registry, for an endpoint with upstreams or routes. Raises ValueError."""
         http = self.url.scheme in _HTTP
         if not http and self.model_fields_set & {"upstream_protocol", "host_header"}:
             raise ValueError(f"upstream_protocol and host_header are for http and https, not for {self.url}")
         addresses = tuple(upstream.address(http=http) for upstream in self.upstreams)
+        routes, led = declared_routes(self.routes, http=http)
+        if not http and routes and self.upstreams:
+            raise ValueError(f"{self.url}: all connections go where the route leads; give routes or upstreams")
         return BindRequest(
             self.url.scheme,
             self.url.host,
@@ -113,8 +125,10 @@ class EndpointSettings(SettingsPart):
             proxy_protocol=2 if self.proxy_protocol else 0,
             host_header=self.host_header,
             pooling=self.pooling,
-            forwards_to=", ".join(upstream.url for upstream in self.upstreams),
+            forwards_to=", ".join([*(upstream.url for upstream in self.upstreams), *(pool.name for pool in led)]),
             upstreams=addresses,
+            routes=routes,
+            pools=led,
         )
 
     def _tls(self) -> EdgeTls | None:
@@ -133,3 +147,16 @@ class EndpointSettings(SettingsPart):
         wanted = EdgeTls(pair, self.client_ca_file, minimum=self.tls_min_version)
         lowest = TlsVersion.TLS_1_2
         return explained(checked_tls, wanted, lowest, pair_at="certificate_file", authorities_at="client_ca_file")
+
+
+def refuse_chains(endpoints: Iterable[EndpointSettings], named: Callable[[EndpointUrl], EndpointUrl]) -> None:
+    """A route leads to what serves an endpoint, never to other routes: so there are no loops. Raises ValueError."""
+    listed = list(endpoints)
+    routed = {named(endpoint.url) for endpoint in listed if endpoint.routes}
+    for endpoint in listed:
+        places = [place for route in endpoint.routes for place in (*route.backends, *route.mirror)]
+        for url in [place.endpoint for place in places if place.endpoint is not None]:
+            if named(url) in routed:
+                raise ValueError(
+                    f"a route of {endpoint.url} leads to {url}, which has routes itself: name its backends"
+                )

@@ -159,6 +159,6 @@ def with_endpoints(node: Node, settings: EdgeSettings) -> Node:
     return replace(
         node,
         labelled=tuple(Labelled(one.url, dict(one.labels)) for one in settings.endpoints if one.labels),
-        declared=tuple(one.request() for one in settings.endpoints if one.upstreams),
+        declared=tuple(one.request() for one in settings.endpoints if one.is_declared),
         balancing=tuple((url, balancing) for url, balancing in rules if balancing != USUAL),
     )

@@ -22,8 +22,9 @@ from portico.edge.balancing_settings import (
     LimitSettings,
     OutlierSettings,
 )
-from portico.edge.endpoint_settings import EndpointSettings
+from portico.edge.endpoint_settings import EndpointSettings, refuse_chains
 from portico.edge.naming import Naming
+from portico.edge.route_settings import ROUTE_PARTS
 from portico.edge.settings_part import Limit, Seconds, Setting, SettingsPart, TlsMinimum
 from portico.edge.settings_values import (
     PortRange,
@@ -222,6 +223,7 @@ class EdgeSettings(SettingsPart):
         )
         for endpoint in self.endpoints:
             explained(naming.asked_for, endpoint.url)
+        refuse_chains(self.endpoints, lambda url: explained(naming.asked_for, url))
         return self
 
     @model_validator(mode="after")
@@ -266,6 +268,7 @@ PARTS: Final[dict[str, type[BaseModel]]] = {
     "health_check": HealthCheckSettings,
     "outlier": OutlierSettings,
     "limits": LimitSettings,
+    **ROUTE_PARTS,
 }
 """The objects that the file is made of, by the key that they stand under."""
 

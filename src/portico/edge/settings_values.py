@@ -135,6 +135,17 @@ def explained(call: Callable[_P, _T], *args: _P.args, **options: _P.kwargs) -> _
         raise ValueError(f"{error.message}: {error.fix}") from None
 
 
+def sound(fault: Callable[[str], str]) -> Callable[[str], str]:
+    """A validator of a text of which `fault` tells what is wrong, in words, or nothing."""
+
+    def checked(text: str) -> str:
+        if words := fault(text):
+            raise ValueError(words)
+        return text
+
+    return checked
+
+
 def parse_owner_name(value: object) -> str:
     """What an owner is called in the file, the log and the metrics."""
     if not isinstance(value, str) or not _OWNER_NAME.fullmatch(value):
