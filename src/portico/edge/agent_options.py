@@ -12,28 +12,17 @@ from urllib.parse import urlsplit
 from portico.edge.bind_request import BindRequest
 from portico.edge.checked_tls import checked_tls
 from portico.edge.endpoint_policy import endpoint_policy
+from portico.edge.option_policy import host_header, option_policy
 from portico.model.balancing import MAX_WEIGHT
 from portico.model.endpoint import EdgeTls, EndpointUrl, KeyPair, Networks, Scheme, TlsVersion
 from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
+from portico.model.names import is_internal_host
 from portico.tunnel.frames import ProtocolError
 from portico.tunnel.messages import Bind, BindOptions, StartTunnelWithLabel
 
 if TYPE_CHECKING:
     from portico.policy.actions import TerminateTls
 
-NOT_ENFORCED: Final = {
-    "auth": "basic auth",
-    "basic_auth": "basic auth",
-    "oauth": "OAuth",
-    "oidc": "OpenID Connect",
-    "webhook_verification": "webhook verification",
-    "circuit_breaker": "a circuit breaker",
-    "compression": "compression",
-    "response_headers": "changes of response headers",
-    "websocket_tcp_converter": "the websocket converter",
-    "user_agent_filter": "the user agent filter",
-}
-"""Options that nothing on the edge enforces; they are on where they are neither absent nor empty text."""
 MAX_NETWORKS: Final = 200
 """Networks in one list: each is looked at for each request."""
 
@@ -47,10 +36,11 @@ def bind_request(bind: Bind, minimum: TlsVersion = TlsVersion.TLS_1_2) -> BindRe
         options = bind.options
     except ProtocolError as error:
         raise PorticoError(BIND_INVALID, str(error)) from None
-    _refuse_not_enforced(options, bind.extra.bindings)
     scheme = _scheme(bind.proto, options)
-    policy = endpoint_policy([one for one in (options.traffic_policy, options.policy) if one], scheme)
+    written = (option_policy(options), options.traffic_policy, options.policy)
+    policy = endpoint_policy([one for one in written if one], scheme)
     host, port = _place(scheme, options)
+    _refuse_bindings(bind.extra.bindings, host)
     return BindRequest(
         scheme=scheme,
         host=host,
@@ -59,7 +49,7 @@ def bind_request(bind: Bind, minimum: TlsVersion = TlsVersion.TLS_1_2) -> BindRe
         traffic_policy=policy.text,
         upstream_http=_upstream_http(bind.forwards_proto),
         proxy_protocol=_proxy_protocol(options.proxy_proto),
-        host_header=_host_header(options),
+        host_header=host_header(options),
         networks=_networks(scheme, options),
         pooling=bind.extra.pooling_enabled,
         weight=_weight(bind.extra.pool_weight),
@@ -215,17 +205,6 @@ def _proxy_protocol(version: int) -> int:
     return version
 
 
-def _host_header(options: BindOptions) -> str | None:
-    """SDKs write their `host_header` option as an added request header."""
-    changes = options.request_headers or {}
-    added = changes.get("add") or []
-    lines = [str(line) for line in added] if isinstance(added, list) else []
-    hosts = [line.partition(":")[2].strip() for line in lines if line.lower().startswith("host:")]
-    if changes.get("remove") or len(hosts) != len(lines):
-        raise PorticoError(NOT_SERVED, "this edge does not offer changes of request headers other than host")
-    return hosts[0] if hosts else None
-
-
 def _networks(scheme: Scheme, options: BindOptions) -> Networks | None:
     given = options.ip_restriction
     if given is None:
@@ -248,10 +227,15 @@ def _cidrs(given: object) -> tuple[str, ...]:
         raise PorticoError(BIND_INVALID, f"IP restrictions: {error}") from None
 
 
-def _refuse_not_enforced(options: BindOptions, bindings: list[str]) -> None:
-    for name, words in NOT_ENFORCED.items():
-        if getattr(options, name) not in (None, ""):
-            raise PorticoError(NOT_SERVED, f"this edge does not offer {words}")
-    others = [binding for binding in bindings if binding != "public"]
-    if others:
-        raise PorticoError(NOT_SERVED, f"this edge offers public endpoints, not {', '.join(others)} ones")
+def _refuse_bindings(bindings: list[str], host: str | None) -> None:
+    """Who may come to an endpoint its name says: internal ones are those whose name says so."""
+    internal = host is not None and is_internal_host(host.lower())
+    fitting = "internal" if internal else "public"
+    others = [binding for binding in bindings if binding != fitting]
+    if not others:
+        return
+    if others == ["internal"]:
+        raise PorticoError(BIND_INVALID, "an internal endpoint's name ends in .internal", fix="Ask for such a URL.")
+    if others == ["public"]:
+        raise PorticoError(BIND_INVALID, f"{host} is internal; no binding makes it public", fix="Ask for another name.")
+    raise PorticoError(NOT_SERVED, f"this edge offers public and internal endpoints, not {', '.join(others)} ones")
