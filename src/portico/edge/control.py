@@ -22,6 +22,7 @@ from portico.edge.agents import Agents
 from portico.edge.child import FATAL_STATUS
 from portico.edge.cloud import Cloud
 from portico.edge.declared import Declared
+from portico.edge.gate import write_gate_secrets
 from portico.edge.live import CertificatesInUse, Live, Reservations
 from portico.edge.name_lookup import NameLookup
 from portico.edge.node import Node
@@ -68,6 +69,7 @@ class Control:
         self._store = Store.open(data_dir)
         first_start(self._store, data_dir)
         apply_owners(self._store, node.owners)
+        write_gate_secrets(self._store, run_dir)
         self._metrics = Metrics()
         self._reservations = Reservations(self._store)
         self._registry = Registry(node.naming, node.limits)

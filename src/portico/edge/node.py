@@ -75,6 +75,8 @@ class Node:
     log_level: str
     log_format: LogFormat
     acme: AcmeRules | None = None
+    policy_networks: tuple[str, ...] = ()
+    """Networks that are not public, and that policies may reach."""
 
     @property
     def links(self) -> tuple[str, ...]:
@@ -124,6 +126,7 @@ def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, Sock
         mark_header=f"x-portico-{secrets.token_hex(8)}",
         minimum_tls=settings.tls_min_version,
         policy_script=str(write_script(run_dir)),
+        gate_socket=str(run_dir / "gate.sock"),
         challenges=ChallengeSockets(str(run_dir / "acme-http.sock"), str(run_dir / "acme-tls.sock")) if acme else None,
         system_authorities=system_authorities() or "",
         wildcard=acme is None or has_wildcard(acme, settings.domain),
@@ -148,6 +151,7 @@ def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, Sock
         log_level=settings.log_level,
         log_format=settings.log_format,
         acme=acme,
+        policy_networks=settings.policy_networks,
     )
     return with_endpoints(laid_out, settings)
 

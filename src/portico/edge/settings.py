@@ -36,6 +36,7 @@ from portico.edge.settings_values import (
     parse_email,
     parse_ip,
     parse_name,
+    parse_networks,
     parse_optional_address,
     parse_owner_name,
     parse_path,
@@ -173,6 +174,8 @@ class EdgeSettings(SettingsPart):
     """Shortest silence beyond the interval, that ends a session, that an agent may ask for."""
     heartbeat_tolerance_max: Annotated[Seconds, Setting("SECONDS")] = 300
     """Longest silence beyond the interval, that ends a session, that an agent may ask for."""
+    policy_networks: Annotated[tuple[str, ...], PlainValidator(parse_networks), Setting("CIDRS", "none")] = ()
+    """Networks, beside the public Internet, that policies may reach: sign-in providers, key sets, http-request."""
     acme: Annotated[bool, PlainValidator(parse_switch), Setting("on|off", "off")] = False
     """Automatic certificates from a public authority for every name served, instead of the edge's own authority."""
     acme_email: Annotated[str, PlainValidator(parse_email), Setting("ADDRESS", "none")] = ""

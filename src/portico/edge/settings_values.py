@@ -209,6 +209,20 @@ def parse_challenges(value: object) -> tuple[ChallengeKind, ...]:
     return tuple(dict.fromkeys(kinds))
 
 
+def parse_networks(value: object) -> tuple[str, ...]:
+    """Networks of policies, as a list or with commas. Raises ValueError."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        raise ValueError("give a list of networks such as 10.0.0.0/8")
+    found = []
+    for part in parts:
+        try:
+            found.append(str(ipaddress.ip_network(part.strip() if isinstance(part, str) else "", strict=True)))
+        except ValueError:
+            raise ValueError(f"{part!r} is no network such as 10.0.0.0/8") from None
+    return tuple(found)
+
+
 def parse_directory_url(value: object) -> str:
     """The URL of an ACME directory: https, since an authority is believed (RFC 8555, 6.1)."""
     parts = urlsplit(value) if isinstance(value, str) else None

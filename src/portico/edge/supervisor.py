@@ -1,4 +1,4 @@
-"""`portico edge`: starts Envoy, control and the relays, keeps them running, and ends them in good order.
+"""`portico edge`: starts Envoy, control, the relays and the gate, keeps them running, and ends them in good order.
 
 Signals: SIGTERM and SIGINT drain and stop; SIGHUP puts a new Envoy (an upgraded binary) in the place of the running one
 without refusing a connection.
@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from portico import event_loop, logs
+from portico.certificates.authority import CA_FILE
 from portico.edge.addresses import resolve_addresses
 from portico.edge.child import Backoff, Child
 from portico.edge.data_dir import DataDir
 from portico.edge.drain import until_quiet
+from portico.edge.gate import SECRETS_FILE, listen, run_when_asked
 from portico.edge.node import SSH_RELAY, Node, lay_out
 from portico.edge.notices import VARIABLE as NOTIFY_SOCKET
 from portico.edge.notices import NoticeReceiver
@@ -67,6 +69,7 @@ class Supervisor:
         self._relays = [self._relay(name) for name in node.relays]
         if node.ssh is not None:
             self._relays.append(self._ssh_relay(node.ssh))
+        self._gate, self._gate_socket = self._gate_child()
         self._envoy = EnvoyProcess(
             ProcessSettings(
                 binary=envoy,
@@ -86,6 +89,7 @@ class Supervisor:
         self._listen_to_signals()
         notices = await NoticeReceiver.listen(self._notices, self._on_notice)
         tasks = [asyncio.create_task(child.run(), name=child.name) for child in (self._control, *self._relays)]
+        tasks.append(asyncio.create_task(run_when_asked(self._gate, self._gate_socket), name="gate"))
         tasks.append(asyncio.create_task(self._keep_envoy(), name="envoy"))
         try:
             await self._until_ready(tasks)
@@ -136,6 +140,23 @@ class Supervisor:
             *("--log-format", node.log_format, "--log-level", node.log_level),
             inherited=(descriptor,),
         )
+
+    def _gate_child(self) -> tuple[Child, socket.socket]:
+        """The gate, with its socket held here: while it starts, who asks waits in the backlog."""
+        node = self._node
+        listening = listen(node.frame.gate_socket)
+        self._held.append(listening)
+        descriptor = listening.fileno()
+        child = self._child(
+            "gate",
+            "portico.gate",
+            *("--listen-fd", str(descriptor), "--secrets", str(Path(node.run_dir, SECRETS_FILE))),
+            *("--edge-ca", str(Path(node.data_dir, CA_FILE))),
+            *(part for network in node.policy_networks for part in ("--allow", network)),
+            *("--log-format", node.log_format, "--log-level", node.log_level),
+            inherited=(descriptor,),
+        )
+        return child, listening
 
     def _child(self, name: str, module: str, *arguments: str, inherited: tuple[int, ...] = ()) -> Child:
         node = self._node
@@ -210,7 +231,7 @@ class Supervisor:
         self._replacing = asyncio.create_task(replace(), name="hot-restart")
 
     def _write_processes(self) -> None:
-        pids = [("envoy", self._envoy.pid), *((child.name, child.pid) for child in (self._control, *self._relays))]
+        pids = [("envoy", self._envoy.pid), *((child.name, child.pid) for child in (self._control, *self._relays, self._gate))]
         lines = [f"{name} {pid}\n" for name, pid in pids if pid is not None]
         Path(self._node.data_dir, PROCESSES_FILE).write_text("".join(lines))
 
@@ -229,7 +250,8 @@ class Supervisor:
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
         self._stop.set()
         tasks[-1].cancel()
-        await asyncio.gather(*(relay.stop(STOP_SECONDS) for relay in self._relays))
+        await asyncio.gather(*(child.stop(STOP_SECONDS) for child in (*self._relays, self._gate)))
+        tasks[-2].cancel()  # it may wait for a first question
         await self._envoy.stop()
         await self._control.stop(STOP_SECONDS)
         await asyncio.gather(*tasks, return_exceptions=True)

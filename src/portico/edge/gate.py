@@ -1,0 +1,48 @@
+"""The gate among the edge's children: what it is told, and when it starts."""
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from portico.atomic_file import PRIVATE, write_atomically
+from portico.edge.child import Child
+from portico.store.signing_keys import COOKIES
+from portico.store.store import Store
+
+SECRETS_FILE: Final = "gate.secrets"
+"""In the run directory."""
+BACKLOG: Final = 1024
+
+
+def write_gate_secrets(store: Store, run_dir: Path) -> None:
+    """Tell the gate what it seals sessions with: the same on every node that shares the store, and for nothing else."""
+    with store.read() as unit:
+        secret = unit.signing_keys.find(COOKIES)
+    if secret is None:
+        raise LookupError("the store has no signing key; the first start makes it")
+    derived = HKDF(hashes.SHA256(), 32, salt=None, info=b"sessions of the gate").derive(secret)
+    write_atomically(run_dir / SECRETS_FILE, derived.hex() + "\n", mode=PRIVATE)
+
+
+def listen(path: str) -> socket.socket:
+    """The gate's socket, which outlives it: who asks meanwhile waits in its backlog."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening.bind(path)
+    listening.listen(BACKLOG)
+    return listening
+
+
+async def run_when_asked(child: Child, listening: socket.socket) -> None:
+    """Keep the gate running from the first question on: an edge whose policies ask nothing has no such process."""
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    loop.add_reader(listening, asked.set)
+    try:
+        await asked.wait()
+    finally:
+        loop.remove_reader(listening)
+    await child.run()
