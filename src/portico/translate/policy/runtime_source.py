@@ -12,6 +12,7 @@ from typing import Final
 FILES: Final = (
     "values.lua",
     "encodings.lua",
+    "regex.lua",
     "hashes.lua",
     "addresses.lua",
     "json.lua",
