@@ -179,7 +179,7 @@ def _time_faults(route: Route) -> Iterator[str]:
     for place, seconds in (("timeout", route.timeout), ("try_timeout", route.try_timeout)):
         if seconds and not 0.001 <= seconds <= MAX_SECONDS:
             yield f"{place}: {seconds:g} is not in 0.001 to {MAX_SECONDS:,} seconds"
-    if route.timeout and route.try_timeout > route.timeout:
+    if 0 < route.timeout < route.try_timeout:
         yield "try_timeout: one try takes no longer than timeout lets all together take"
 
 
