@@ -102,6 +102,7 @@ class EndpointResource(StoredResource[Any]):
     update_body = EndpointUpdate
     may_fail = True
     filters = ("id", "url")
+    filter_fields = ("binding",)
 
     def records(self, unit: "Unit") -> "CloudEndpoints":
         """Where cloud endpoints are."""
@@ -125,6 +126,11 @@ class EndpointResource(StoredResource[Any]):
             if PREFIX + one.id == ident and call.caller.scope in (None, one.owner_id):
                 return Named(ident, one)
         return None
+
+    def filter_values(self, view: EndpointView, texts: frozenset[str]) -> dict[str, object]:
+        """ngrok's filters say `agent` where its clients know `ephemeral`."""
+        in_words = "agent" if "agent" in texts and view.type == "ephemeral" else view.type
+        return {"binding": view.bindings[0], "type": in_words}
 
     def prepare(self, call: Call, body: EndpointCreate | EndpointUpdate) -> None:
         """The policy can be checked without the store."""

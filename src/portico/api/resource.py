@@ -102,6 +102,8 @@ class Resource(ABC, Generic[V]):
     view: ClassVar[type[View]]
     filters: ClassVar[tuple[str, ...]] = ()
     """Query parameters of the list, beside those of paging."""
+    filter_fields: ClassVar[tuple[str, ...]] = ()
+    """Texts beside the fields of the view that `filter=` may name; `filter_values` has them."""
     commands: ClassVar[tuple[str, ...]] = ()
     """What can be done to one of them by `POST /<name>/<id>/<command>`."""
 
@@ -116,6 +118,10 @@ class Resource(ABC, Generic[V]):
     @abstractmethod
     def show(self, call: Call, value: V) -> View:
         """What the API shows of it."""
+
+    def filter_values(self, view: Any, texts: frozenset[str]) -> dict[str, object]:
+        """Values for `filter=` that are others than the view's; `texts` are those that the filter compares with."""
+        return {}
 
     @property
     def inner(self) -> "Mapping[str, Resource[Any]]":

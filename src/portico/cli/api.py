@@ -83,6 +83,9 @@ def _list_command(resource: Resource[Any]) -> click.Command:
 
     params: list[click.Parameter] = [
         click.Option(["--limit"], type=click.IntRange(1, 100), help="Entries at most."),
+        click.Option(
+            ["--filter"], metavar="CEL", help="Only those for which it is true, such as `obj.metadata == 'x'`."
+        ),
         click.Option(["--before-id"], metavar="ID", help="Entries made before this one."),
         *(click.Option([f"--by-{name}"], multiple=True, help=f"Only with this {name}.") for name in resource.filters),
     ]

@@ -42,7 +42,7 @@ async def test_lists_are_paged_newest_first_by_full_addresses(api: Api) -> None:
         ("limit=0", "ERR_NGROK_233"),
         ("limit=101", "ERR_NGROK_233"),
         ("limit=many", "ERR_NGROK_233"),
-        ("filter=true", "ERR_NGROK_231"),
+        ("filtr=true", "ERR_NGROK_231"),
         ("limit=5&page=2", "ERR_NGROK_231"),
     ],
 )
