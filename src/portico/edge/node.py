@@ -1,6 +1,7 @@
 """One edge node as its supervisor lays it out: what control is told at each start, in a file of the run directory."""
 
 import hashlib
+import math
 import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -130,6 +131,10 @@ def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, Sock
         challenges=ChallengeSockets(str(run_dir / "acme-http.sock"), str(run_dir / "acme-tls.sock")) if acme else None,
         system_authorities=system_authorities() or "",
         wildcard=acme is None or has_wildcard(acme, settings.domain),
+        idle_seconds=math.ceil(settings.idle_seconds or 0),
+        limits=settings.visitor_limits(),
+        access_log=settings.access_log_rules(),
+        tracing=settings.tracing_rules(),
     )
     laid_out = Node(
         frame=frame,

@@ -23,7 +23,9 @@ from portico.edge.balancing_settings import (
     OutlierSettings,
 )
 from portico.edge.endpoint_settings import EndpointSettings, refuse_chains
+from portico.edge.limit_settings import VisitorLimitSettings
 from portico.edge.naming import Naming
+from portico.edge.observability_settings import ObservabilitySettings
 from portico.edge.route_settings import ROUTE_PARTS
 from portico.edge.settings_part import Limit, Seconds, Setting, SettingsPart, TlsMinimum
 from portico.edge.settings_values import (
@@ -113,8 +115,8 @@ DEFAULT_CHALLENGES: Final = (ChallengeKind.TLS_ALPN, ChallengeKind.HTTP, Challen
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-class EdgeSettings(SettingsPart):
-    """The settings of one edge node."""
+class NodeSettings(SettingsPart):
+    """What a node is, and for whom."""
 
     config: Annotated[Path | None, PlainValidator(parse_path), Setting("FILE", "none", file=False)] = None
     """YAML file with settings, and with owners and endpoints."""
@@ -258,6 +260,10 @@ class EdgeSettings(SettingsPart):
             orders_per_hour=self.acme_orders_per_hour,
             retry_seconds=self.acme_retry_seconds,
         )
+
+
+class EdgeSettings(VisitorLimitSettings, ObservabilitySettings, NodeSettings):
+    """The settings of one edge node."""
 
 
 ENVIRONMENT_PREFIX: Final = "PORTICO_EDGE_"

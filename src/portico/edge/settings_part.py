@@ -9,6 +9,10 @@ from portico.model.endpoint import TlsVersion
 
 Limit = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+OFF_IS_NONE = BeforeValidator(lambda value: None if value is False or value == "off" else value)
+"""YAML reads `off` as false."""
+OptionalLimit = Annotated[Limit | None, OFF_IS_NONE]
+OptionalSeconds = Annotated[Seconds | None, OFF_IS_NONE]
 TlsMinimum = Annotated[TlsVersion, BeforeValidator(lambda value: str(value) if isinstance(value, float) else value)]
 """YAML reads 1.3 as a number."""
 

@@ -25,7 +25,7 @@ from portico.yaml_source import KeyPath, Source, parse, read_text
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _PATHS: Final = {
-    "": ("data_dir",),
+    "": ("data_dir", "access_log_file"),
     "owners": ("authtoken_file",),
     "acme_directories": ("ca_file",),
     "acme_dns": ("command",),
@@ -33,7 +33,7 @@ _PATHS: Final = {
     "upstreams": ("ca_file",),
 }
 """Keys that are paths, by the list whose objects have them."""
-_SECRET: Final = (("owners",), ("acme_directories",), ("acme_dns",))
+_SECRET: Final = (("owners",), ("acme_directories",), ("acme_dns",), ("tracing_headers",))
 _MISPLACED: Final = {
     "missing": "this key is missing",
     "model_type": "this has to be an object with keys, `key: value`",
@@ -129,7 +129,7 @@ def _anchored(part: object, directory: Path, name: str = "") -> Any:
     paths = _PATHS.get(name, ())
     return {
         key: str(directory / Path(value).expanduser())
-        if key in paths and isinstance(value, str)
+        if key in paths and isinstance(value, str) and value != "stdout"
         else _anchored(value, directory, key)
         for key, value in part.items()
     }

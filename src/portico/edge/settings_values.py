@@ -269,8 +269,9 @@ def parse_hmac_key(value: object) -> SecretStr:
 
 def parse_path(value: object) -> Path:
     """A path; `~` is the user's home."""
-    if isinstance(value, Path):
-        return value.expanduser()
-    if not isinstance(value, str) or not value or "\0" in value:
+    if not isinstance(value, Path) and (not isinstance(value, str) or not value or "\0" in value):
         raise ValueError(f"{value!r} is not a path")
-    return Path(value).expanduser()
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{str(value)!r} begins with a user who has no home here") from None

@@ -1,7 +1,7 @@
 """`portico edge`: starts Envoy, control, the relays and the gate, keeps them running, and ends them in good order.
 
 Signals: SIGTERM and SIGINT drain and stop; SIGHUP puts a new Envoy (an upgraded binary) in the place of the running one
-without refusing a connection.
+without refusing a connection; SIGUSR1 opens the access log's file anew.
 """
 
 import asyncio
@@ -74,8 +74,14 @@ class Supervisor:
             ProcessSettings(
                 binary=envoy,
                 run_dir=run_dir,
-                bootstrap=BootstrapSettings(node_id=node.frame.domain, ads_socket=run_dir / "xds.sock"),
+                bootstrap=BootstrapSettings(
+                    node_id=node.frame.domain,
+                    ads_socket=run_dir / "xds.sock",
+                    max_connections=settings.max_connections,
+                    memory_bytes=settings.memory_bytes,
+                ),
                 concurrency=settings.envoy_concurrency,
+                shares_stdout=node.frame.access_log is not None and not node.frame.access_log.path,
             ),
             on_exit=lambda _: self._envoy_ended.set(),
         )
@@ -172,6 +178,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._replace_envoy)
+        loop.add_signal_handler(signal.SIGUSR1, self._envoy.reopen_logs)
 
     def _on_notice(self, line: str) -> None:
         match line:
