@@ -8,39 +8,51 @@ levels of nesting and 16,384 characters, so Lua's own limits (200 levels, 65,536
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from portico.model.errors import POLICY_INVALID, PorticoError
+from portico.model.errors import NOT_SERVED, PorticoError
 from portico.policy import syntax
 from portico.policy.expressions import Expression
 from portico.policy.results import result_roots
 from portico.policy.syntax import Tree, Unsigned
-from portico.policy.variables import RETRY, variables
+from portico.policy.variables import variables
 from portico.translate.policy import loops
 from portico.translate.policy.calls import called, type_named
 from portico.translate.policy.lua import literal, quoted
 from portico.translate.policy.operators import OPERATORS, SIMPLE, choice, conjunction
-from portico.translate.policy.pieces import Piece, call, of_type
+from portico.translate.policy.pieces import NotInLuaError, Piece, call, of_type
+from portico.translate.policy.regular_expressions import RegexRefused, lua_program
 from portico.translate.policy.time_zones import zone
 
 _MOST_LOOPS = 8
-_WHOLE = 1 << 53
+_WHOLE = (1 << 53) - 1
+_MESSAGE = ("content_encoding", "content_type", "content_type.raw", "content_type.parameters", "cookies", "headers")
+_URL = ("path", "query", "query_params", "raw_path", "scheme", "uri")
+_CERTAIN = frozenset(
+    {
+        *("vars", "time.now", "req.method", "req.host", "req.user_agent", "req.version", "res.status_code"),
+        *(f"conn.{name}" for name in ("client_ip", "client_port", "server_ip", "server_port")),
+        *(f"endpoint.{name}" for name in ("addr", "host", "port", "protocol", "url")),
+        *(f"{of}.{name}" for of in ("req", "res") for name in (*_MESSAGE, "location", "trailers")),
+        *(f"req.url.{name}" for name in _URL),
+    }
+)
+"""Variables that have a value in every visit that asks for them (runtime/variables.lua); reading others may fail."""
 _SIZED = frozenset({"string", "bytes", "list", "map", "dyn"})
 
 
 def lua_of(expression: Expression) -> str:
-    """The Lua text of its value. Raises POLICY_INVALID for what Lua cannot compute as CEL does."""
+    """The Lua text of its value. Raises NOT_SERVED for what Lua cannot compute as CEL does."""
     return piece_of(expression).text
 
 
 def piece_of(expression: Expression) -> Piece:
     """The same with its type, and whether it may fail."""
-    piece = _Compiler(expression.syntax.types).of(expression.syntax.tree)
+    try:
+        piece = _Compiler(expression.syntax.types).of(expression.syntax.tree)
+    except (NotInLuaError, RegexRefused) as reason:
+        raise PorticoError(NOT_SERVED, f"{expression.text[:60]}: {reason}") from None
     if any(isinstance(node, syntax.Loop) for node in expression.syntax.walk()):
         return replace(piece, text=f"P.op.bounded(P.op.begin(), {piece.text})", fails=True)
     return piece
-
-
-def _refused(reason: str) -> PorticoError:
-    return PorticoError(POLICY_INVALID, reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +99,7 @@ class _Compiler:
                 return Piece(f"P.bytes({quoted(node.value)})", "bytes")
             case int():
                 if abs(node.value) > _WHOLE:
-                    raise _refused(f"{node.value} is beyond 2^53, to which numbers are exact here")
+                    raise NotInLuaError(f"{node.value} is no less than 2^53; whole numbers end before that here")
                 kind = "uint" if isinstance(node.value, Unsigned) else "int"
                 return Piece(literal(int(node.value)), kind, constant=node.value)
             case float():
@@ -98,8 +110,7 @@ class _Compiler:
         if node.name in (names := dict(self.bound)):
             return names[node.name]
         if node.name in variables() or node.name in result_roots():
-            uncertain = node.name in result_roots() or node.name in {known.name for known in RETRY}
-            return Piece(f"v:get({literal(node.name)})", self._type(node), uncertain)
+            return Piece(f"v:get({literal(node.name)})", self._type(node), node.name not in _CERTAIN)
         return type_named(node.name)
 
     def _select(self, node: syntax.Select) -> Piece:
@@ -113,7 +124,7 @@ class _Compiler:
 
     def _entries(self, node: syntax.Entries) -> Piece:
         if node.message:
-            raise _refused(f"{node.message} is a message; expressions of policies have none")
+            raise NotInLuaError(f"{node.message} is a message; expressions of policies have none")
         keys = [self.of(key) for key, _ in node.entries]
         values = [self.of(value) for _, value in node.entries]
         text = f"P.Map.of({_table(keys)}, {_table(values)}, {len(keys)})"
@@ -135,7 +146,11 @@ class _Compiler:
         pieces = tuple(map(self._charged, pieces))
         match node.function, nodes:
             case "matches", (_, syntax.Literal(value=str(pattern))):
-                return self._matches(pieces[0], pattern)
+                return self._matches(pieces[0], _program(pattern))
+            case "matches", _:
+                return self._matches(
+                    pieces[0], call("P.regex.dynamic", (of_type(pieces[1], "string"),), "dyn", fails=True)
+                )
             case _, (_, syntax.Literal(value=str(name))) if node.function.startswith("get") and node.target:
                 pieces = (pieces[0], zone(name))
         return self._charged(called(node.function, pieces, type_))
@@ -147,11 +162,7 @@ class _Compiler:
         found = OPERATORS[name](pieces, type_)
         return self._charged(found) if name == "_+_" else found
 
-    def _matches(self, whole: Piece, pattern: str) -> Piece:
-        from portico.translate.policy.regular_expressions import lua_program
-
-        key, source = literal(f"matches {pattern}"), literal(lua_program(pattern))
-        program = Piece(f"(P.known[{key}] or P.learn({key}, {source}))", "dyn")
+    def _matches(self, whole: Piece, program: Piece) -> Piece:
         return call("P.regex.matches", (program, of_type(whole, "string")), "bool")
 
     def _charged(self, piece: Piece) -> Piece:
@@ -162,11 +173,17 @@ class _Compiler:
 
     def _loop(self, node: syntax.Loop) -> Piece:
         if len(self.bound) >= _MOST_LOOPS:
-            raise _refused(f"loops are nested more than {_MOST_LOOPS} deep")
+            raise NotInLuaError(f"loops are nested more than {_MOST_LOOPS} deep")
         range_ = self.of(node.range)
         name = f"x{len(self.bound) + 1}"
         inner = replace(self, bound=(*self.bound, (node.variable, Piece(name, loops.item_type(range_.type)))))
         return loops.compiled(node, range_, name, inner.of, self._type(node))
+
+
+def _program(pattern: str) -> Piece:
+    """A regular expression, compiled once."""
+    key, source = literal(f"matches {pattern}"), literal(lua_program(pattern))
+    return Piece(f"(P.known[{key}] or P.learn({key}, {source}))", "dyn")
 
 
 def _chain(node: Tree, function: str) -> Iterator[Tree]:

@@ -6,9 +6,8 @@ one a fold was is seen from its step.
 
 from collections.abc import Callable
 
-from portico.model.errors import POLICY_INVALID, PorticoError
 from portico.policy.syntax import Call, Items, Loop, Name, Tree
-from portico.translate.policy.pieces import Piece, of_type
+from portico.translate.policy.pieces import NotInLuaError, Piece, of_type
 
 Compile = Callable[[Tree], Piece]
 
@@ -44,4 +43,4 @@ def compiled(loop: Loop, range_: Piece, name: str, inner: Compile, type_: str) -
             return call("P.op.exists_one", truth(test))
         case Call(function="_+_", arguments=(Name(name=result), Items(items=(made,)))) if result == loop.accumulator:
             return call("P.op.each", inner(made))
-    raise PorticoError(POLICY_INVALID, "a loop of this form is not known")
+    raise NotInLuaError("a loop of this form is not known")

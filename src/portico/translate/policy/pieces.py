@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from typing import Final
 
 
+class NotInLuaError(ValueError):
+    """An expression that Lua cannot compute as CEL does; the text says what of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A Lua expression: a literal, a call, or in parentheses, so that anything may stand beside it."""

@@ -1,6 +1,7 @@
 """Texts with `${…}` as Lua, with the meaning that `policy/effects.py` gives them."""
 
-from portico.policy.template import Template
+from portico.model.errors import PorticoError
+from portico.policy.template import Hole, Template
 from portico.translate.policy.expressions import piece_of
 from portico.translate.policy.lua import literal
 from portico.translate.policy.pieces import Piece
@@ -17,18 +18,27 @@ _MOST = 50
 
 
 def lua_of_template(template: Template) -> str:
-    """A Lua expression over `v` that is the text with its expressions' values. Raises POLICY_INVALID."""
-    texts = [literal(part) if isinstance(part, str) else _text(piece_of(part.expression)) for part in template.parts]
+    """A Lua expression over `v` that is the text with its expressions' values. Raises NOT_SERVED."""
+    texts = [literal(part) if isinstance(part, str) else _text(_piece(template, part)) for part in template.parts]
     return _hidden(template, _joined(texts))
 
 
 def lua_of_value(template: Template) -> str:
-    """The same, but of `${…}` alone the value as it is. Raises POLICY_INVALID."""
+    """The same, but of `${…}` alone the value as it is. Raises NOT_SERVED."""
     if template.alone is None:
         return lua_of_template(template)
-    piece = piece_of(template.alone.expression)
+    piece = _piece(template, template.alone)
     plain = piece.kind in ("string", "int", "uint", "bool", "bytes", "timestamp", "duration")
     return _hidden(template, piece.text if plain else f"P.op.presentable({piece.text})")
+
+
+def _piece(template: Template, hole: Hole) -> Piece:
+    try:
+        return piece_of(hole.expression)
+    except PorticoError as error:
+        if template.hidden:
+            raise PorticoError(error.code, "an expression of a secret cannot be computed by an edge") from None
+        raise
 
 
 def _text(piece: Piece) -> str:

@@ -10,9 +10,8 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
-from portico.model.errors import POLICY_INVALID, PorticoError
 from portico.translate.policy.lua import literal
-from portico.translate.policy.pieces import Piece
+from portico.translate.policy.pieces import NotInLuaError, Piece
 
 _FIXED: Final = re.compile(r"(?:UTC)?|[+-]?\d{1,2}:\d\d", re.ASCII)
 _FIRST, _LAST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2060, 1, 1, tzinfo=UTC)
@@ -21,7 +20,7 @@ _STEP: Final = timedelta(days=14)
 
 
 def zone(name: str) -> Piece:
-    """The zone as the runtime takes it. Raises POLICY_INVALID for one that is not known here."""
+    """The zone as the runtime takes it. Raises NotInLuaError for one that is not known here."""
     if _FIXED.fullmatch(name):
         return Piece(literal(name), "string", constant=name)
     key, source = literal(f"zone {name}"), literal(_table(name))
@@ -33,7 +32,7 @@ def _table(name: str) -> str:
     try:
         info = zoneinfo.ZoneInfo(name)
     except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
-        raise PorticoError(POLICY_INVALID, f"there is no time zone {name[:60]}") from None
+        raise NotInLuaError(f"there is no time zone {name[:60]}") from None
     since, offsets = zip(*_changes(info), strict=True)
     return literal({"before": offsets[0], "since": since[1:], "offsets": offsets[1:]})
 

@@ -1,7 +1,7 @@
 -- Conversions: int(), uint(), double(), string(), bool(), bytes(), type(), and values inside longer texts.
 local fail, kind, fn, op = P.fail, P.kind, P.fn, P.op
 local type, tonumber, floor, format = type, tonumber, math.floor, string.format
-local WHOLE = 9007199254740992 -- 2^53
+local WHOLE = 9007199254740991 -- 2^53 - 1
 
 -- White space and one sign around digits, as abseil reads them.
 local function whole_number(text, signs)
@@ -14,7 +14,7 @@ end
 --- int()
 fn["int"] = function(value)
   if type(value) == "number" then
-    if not (value < 2 ^ 53 + 1 and value > -2 ^ 53 - 1) then fail("double out of int64 range") end
+    if not (value < WHOLE + 1 and value > -WHOLE - 1) then fail("double out of int64 range") end
     return (value < 0 and -floor(-value) or floor(value)) + 0
   end
   if type(value) == "string" then return whole_number(value, "[+-]") end
@@ -25,7 +25,7 @@ end
 --- uint()
 fn["uint"] = function(value)
   if type(value) == "number" then
-    if value < 0 or not (value < 2 ^ 53 + 1) then fail("int64 out of uint64 range") end
+    if value < 0 or not (value < WHOLE + 1) then fail("int64 out of uint64 range") end
     return floor(value)
   end
   if type(value) == "string" then return whole_number(value, "%+") end

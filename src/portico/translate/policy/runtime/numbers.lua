@@ -4,11 +4,17 @@ local format = string.format
 local numbers = {}
 P.numbers = numbers
 
+-- printf rounds a number half-way between two to the even digit; where only the other one reads as it again.
+local function rounded_up(written)
+  return (written:gsub("%de", function(last) return string.char(last:byte() + 1) .. "e" end))
+end
+
 -- The shortest digits that read as the same number: sign, digits, and the power of ten of the first one.
 local function shortest(number)
   local least = math.abs(number) < 2.3e-308 and 0 or 14 -- what is that small has fewer digits than 15
   for precision = least, 16 do
     local written = format("%." .. precision .. "e", number)
+    if tonumber(written) ~= number and written:find("[02468]e") then written = rounded_up(written) end
     if tonumber(written) == number then
       local sign, first, rest, power = written:match("^(-?)(%d)%.?(%d*)e([+-]%d+)$")
       return sign, (first .. rest):gsub("0+$", ""), tonumber(power)

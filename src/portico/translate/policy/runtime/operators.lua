@@ -3,7 +3,7 @@ local fail, kind, is_whole = P.fail, P.kind, P.is_whole
 local List, Map, Bytes, Timestamp, Duration = P.List, P.Map, P.Bytes, P.Timestamp, P.Duration
 local type, getmetatable, pcall, error, select, floor = type, getmetatable, pcall, error, select, math.floor
 local op = P.op
-local WHOLE = 9007199254740992 -- 2^53
+local WHOLE = 9007199254740991 -- 2^53 - 1
 
 local function no_overload(name, ...)
   local kinds = {}

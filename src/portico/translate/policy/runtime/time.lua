@@ -4,6 +4,8 @@ local DAY, BILLION = 86400, 1000000000
 local FIRST, LAST = -62135596800, 253402300799 -- the years 1 to 9999
 local LONGEST = 315576000000 -- 10,000 years, as durations of protobuf
 
+local LONGEST_BETWEEN = 9223372035 -- 64 bits of nanoseconds
+
 local time = {}
 P.time = time
 
@@ -97,9 +99,10 @@ local function length(text)
     local even = worth >= 1 and units * worth or floor(units * worth + 1e-10)
     local left = worth >= 1 and 0 or (units - floor(even / worth + 0.5)) * worth
     seconds = seconds + even
-    nanos = nanos + floor((parts + left) * BILLION + 1e-4)
+    nanos = nanos + floor((parts + left) * BILLION * 4 + 1e-4) / 4 -- abseil counts quarters
     rest = after
   end
+  nanos = floor(nanos)
   seconds, nanos = seconds + floor(nanos / BILLION), nanos % BILLION
   if sign == "-" then return duration(0 - seconds, 0 - nanos) end
   return duration(seconds, nanos)
@@ -126,7 +129,9 @@ end
 
 --- How long after `b` the timestamp `a` is.
 function time.between(a, b)
-  return duration(a.seconds - b.seconds, a.nanos - b.nanos)
+  local seconds = a.seconds - b.seconds
+  if seconds > LONGEST_BETWEEN or seconds < -LONGEST_BETWEEN then fail("duration overflow") end
+  return duration(seconds, a.nanos - b.nanos)
 end
 
 -- Three digits, six, or nine.

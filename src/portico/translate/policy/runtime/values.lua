@@ -6,7 +6,7 @@
 --   timestamp          {seconds = 0, nanos = 0} since 1970                 P.Timestamp
 --   duration           {seconds = 0, nanos = 0}, both of one sign          P.Duration
 --   type               {name = "int"}, one table each                      P.types
--- Numbers are whole to 2^53 on either side; what goes beyond as a whole number is a failure.
+-- Whole numbers end before 2^53 on either side; one that goes beyond is a failure.
 local setmetatable, getmetatable, type, error, ipairs, tostring = setmetatable, getmetatable, type, error, ipairs, tostring
 
 P.fn = {} -- functions of expressions, by name; one that is not steady (policy/functions) takes the visit first
@@ -156,7 +156,7 @@ for _, name in ipairs({
   P.types[name] = setmetatable({name = name}, Type)
 end
 
-local WHOLE = 9007199254740992 -- 2^53
+local WHOLE = 9007199254740991 -- 2^53 - 1: the next one may stand for the one after it
 
 --- Whether a number is one that may be an int.
 function P.is_whole(number)
