@@ -23,6 +23,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from portico.gate.providers import PROVIDERS, Provider
 
@@ -204,16 +205,31 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def on_a_port(app: Starlette) -> AsyncIterator[str]:
+async def on_a_port(app: ASGIApp) -> AsyncIterator[str]:
     """Serve it on a free port of this machine; its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = _Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
-        try:
+        async with _served(app, listening):
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await serving
+
+
+@contextlib.asynccontextmanager
+async def on_a_socket(app: ASGIApp, path: str) -> AsyncIterator[None]:
+    """Serve it on a Unix socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(path)
+        async with _served(app, listening):
+            yield
+
+
+@contextlib.asynccontextmanager
+async def _served(app: ASGIApp, listening: socket.socket) -> AsyncIterator[None]:
+    server = _Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
 
 
 @contextlib.asynccontextmanager

@@ -238,7 +238,10 @@ class Supervisor:
         self._replacing = asyncio.create_task(replace(), name="hot-restart")
 
     def _write_processes(self) -> None:
-        pids = [("envoy", self._envoy.pid), *((child.name, child.pid) for child in (self._control, *self._relays, self._gate))]
+        pids = [
+            ("envoy", self._envoy.pid),
+            *((child.name, child.pid) for child in (self._control, *self._relays, self._gate)),
+        ]
         lines = [f"{name} {pid}\n" for name, pid in pids if pid is not None]
         Path(self._node.data_dir, PROCESSES_FILE).write_text("".join(lines))
 

@@ -66,6 +66,13 @@ def api_cluster(frame: EdgeFrame) -> Resource:
     return Resource(CLUSTER, names.API_CLUSTER, body)
 
 
+def gate_cluster(frame: EdgeFrame) -> Resource:
+    """The gate."""
+    body = _cluster(names.GATE_CLUSTER, (UnixSocket(frame.gate_socket),))
+    body["typed_extension_protocol_options"] = _http_options(1)
+    return Resource(CLUSTER, names.GATE_CLUSTER, body)
+
+
 def challenge_clusters(sockets: ChallengeSockets) -> list[Resource]:
     """Control, for certificate authorities: their requests, and their handshakes."""
     http = _cluster(names.HTTP_CHALLENGES, (UnixSocket(sockets.http),))

@@ -3,12 +3,13 @@
 from typing import Final
 
 from portico.model.edge import EdgeFrame, SocketAddress
-from portico.model.endpoint import Endpoint
+from portico.model.endpoint import Endpoint, Networks
 from portico.translate import limits, names
 from portico.translate.chains import http_chains, listener_chains, visitors_proxy
-from portico.translate.clusters import BUFFER_BYTES, agents_cluster, api_cluster, challenge_clusters
+from portico.translate.clusters import BUFFER_BYTES, agents_cluster, api_cluster, challenge_clusters, gate_cluster
 from portico.translate.connection_manager import connection_manager
 from portico.translate.handshake_log import failed_handshakes
+from portico.translate.networks import cidr_range
 from portico.translate.resource import LISTENER, Resource
 from portico.translate.scopes import forwarding_scope
 from portico.translate.sni import SniTable, filter_chain_matcher
@@ -27,6 +28,7 @@ def frame_resources(frame: EdgeFrame) -> list[Resource]:
     return [
         agents_cluster(frame),
         api_cluster(frame),
+        *([gate_cluster(frame)] if frame.gate_socket else []),
         *(challenge_clusters(frame.challenges) if frame.challenges else []),
         *([collector_cluster(frame.tracing, frame.system_authorities)] if frame.tracing else []),
         forwarding_scope(frame, names.PUBLIC, frame.api_host, names.API_CLUSTER, relayed=False),
@@ -74,9 +76,19 @@ def tcp_listener(frame: EdgeFrame, endpoint: Endpoint) -> Resource:
     body = {
         **_listener(frame, name, SocketAddress(frame.tcp_host, endpoint.url.port)),
         "stat_prefix": "tcp",
-        "filter_chains": [{"name": "tcp", "filters": [visitors_proxy(frame, "tcp", name, endpoint)]}],
+        "filter_chains": [
+            {"name": "tcp", "filters": [visitors_proxy(frame, "tcp", name, endpoint)], **_from(endpoint.networks)}
+        ],
     }
     return Resource(LISTENER, name, body)
+
+
+def _from(networks: Networks | None) -> Body:
+    """Who may connect. Not a filter's matter: an upstream that speaks first would have spoken before one looks."""
+    if networks is None:
+        return {}
+    nobody = ("255.255.255.255/32",)  # no list at all would be everybody
+    return {"filter_chain_match": {"source_prefix_ranges": [cidr_range(one) for one in networks.ranges() or nobody]}}
 
 
 def _listener(frame: EdgeFrame, name: str, address: SocketAddress) -> Body:

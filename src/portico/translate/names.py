@@ -16,6 +16,8 @@ TICKET_KEYS: Final = "tickets"
 
 AGENTS_CLUSTER: Final = "agents"
 API_CLUSTER: Final = "api"
+GATE_CLUSTER: Final = "gate"
+"""What policies ask of the world outside; the runtime knows it by this name."""
 HTTP_CHALLENGES: Final = "acme-http"
 TLS_CHALLENGES: Final = "acme-tls"
 """Clusters: control, which answers certificate authorities."""

@@ -36,7 +36,6 @@ class HttpRequest(ActionConfig):
     """Asks another service, whose answer later rules may use."""
 
     TYPE = "http-request"
-    ENFORCED = False
     PHASES = phases.HTTP
     MEANING = "Sends a request to another service; later rules see the answer."
     COMPARED = Compared(Likeness.SAME, "`retry_condition` is checked as an expression before anything runs.")

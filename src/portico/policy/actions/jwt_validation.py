@@ -91,7 +91,6 @@ class JwtValidation(ActionConfig):
     """Lets requests in that bring a token which is signed, in time, and of the right issuer and audience."""
 
     TYPE = "jwt-validation"
-    ENFORCED = False
     PHASES = (Phase.HTTP_REQUEST,)
     MEANING = "Asks for a signed token (JWT)."
     COMPARED = Compared(Likeness.SAME, "Names of algorithms are checked when the policy is read.")

@@ -22,7 +22,6 @@ def _issuer(template: Template) -> Template:
 class SignIn(ActionConfig):
     """What both have in common: a session cookie, and how long it lasts."""
 
-    ENFORCED = False
     PHASES = (Phase.HTTP_REQUEST,)
 
     auth_id: Text | None = Field(default=None, description="Tells several sign-ins of one endpoint apart.")

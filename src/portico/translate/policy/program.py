@@ -12,6 +12,7 @@ from typing import Final
 
 from portico.model.endpoint import EndpointUrl
 from portico.policy.actions.circuit_breaker import CircuitBreaker
+from portico.policy.actions.sign_in import SignIn
 from portico.policy.actions.terminate_tls import TerminateTls
 from portico.policy.document import Action, Policy, Rule
 from portico.policy.expressions import Expression, compile_expression
@@ -86,14 +87,22 @@ def policy_filters(policy: Policy, script: str, place: Place) -> list[Body]:
             "hop": place.hop,
             "inner_class": place.inner_class,
             "endpoint": place.facts(),
+            "sign_ins": (_sign_ins(policy) or None) if number == 0 else None,
         }
         found += [_lua(program, script, number), *segment.behind]
     return found
 
 
 def _responds(policy: Policy) -> bool:
-    """Whether anything is done when the response comes."""
-    return bool(policy.on_http_response) or any(action.type == CircuitBreaker.TYPE for action in policy.actions())
+    """Whether anything is done when the response comes: a breaker counts it, a sign-in renews its cookie with it."""
+    return bool(policy.on_http_response) or any(
+        isinstance(action.config, CircuitBreaker | SignIn) for action in policy.actions()
+    )
+
+
+def _sign_ins(policy: Policy) -> list[LuaValue]:
+    """Its sign-ins, which answer on paths of their own whatever the rules say of those."""
+    return [compiled(action).config for action in policy.actions() if isinstance(action.config, SignIn)]
 
 
 def _segments(policy: Policy) -> tuple[list[_Segment], list[Body]]:

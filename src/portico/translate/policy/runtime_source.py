@@ -39,6 +39,10 @@ FILES: Final = (
     "actions/circuit_breaker.lua",
     "actions/webhooks.lua",
     "actions/bodies.lua",
+    "gate.lua",
+    "actions/sign_in.lua",
+    "actions/jwt_validation.lua",
+    "actions/http_request.lua",
     "run.lua",
 )
 """In the order in which they are loaded."""

@@ -15,8 +15,11 @@ from portico.translate.policy.actions import (
     compression,
     endings,
     forward_internal,
+    http_request,
+    jwt_validation,
     messages,
     rate_limit,
+    sign_in,
     urls,
     webhooks,
 )
@@ -31,6 +34,9 @@ COMPILERS: Final[Mapping[str, Compiler]] = {
     **circuit_breaker.COMPILERS,
     **webhooks.COMPILERS,
     **bodies.COMPILERS,
+    **sign_in.COMPILERS,
+    **jwt_validation.COMPILERS,
+    **http_request.COMPILERS,
 }
 
 NATIVE_COMPILERS: Final[Mapping[str, NativeCompiler]] = {

@@ -99,7 +99,9 @@ local function request(visit)
   local program = visit.program
   if not program.first then visit:load() end
   if visit.ended or P.forwarded(visit) then return end
-  if run_rules(visit, "connect", program.connect) or run_rules(visit, "request", program.request) then return end
+  if run_rules(visit, "connect", program.connect) then return end
+  if program.sign_ins and P.sign_in_path(visit, program.sign_ins) then return end
+  if run_rules(visit, "request", program.request) then return end
   visit:save()
   if program.token then
     visit.handle:headers():replace(TOKEN, program.token)
@@ -114,6 +116,7 @@ local function response(visit)
   -- A visit that a policy has ended, or that never came as far as this, has no response of an upstream.
   if visit:load() and visit.ended ~= "answered" then
     P.count_for_breakers(visit)
+    P.give_cookies(visit)
     run_rules(visit, "response", program.response)
   end
   if program.compresses then P.settle_compression(visit) end
