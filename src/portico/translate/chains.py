@@ -28,6 +28,12 @@ _EARLY_BYTES: Final = 4096
 """Envoy demands a figure where the upstream is dialled late: what it may read before. A handshake ends before any."""
 
 
+_SILENT_AGENT: Final = "1260s"
+"""Longer than any agent is silent: relays grant ten minutes at most between two heartbeats, and ten more for answers.
+They end dead ones earlier, but Envoy would keep a connection for ever that has bytes left and a peer whose kernel takes
+none, and says so each time that it is asked."""
+
+
 def http_chains(frame: EdgeFrame) -> list[Resource]:
     """The chains that most HTTP endpoints share; they never change, for a changed chain drains all its connections.
 
@@ -62,7 +68,7 @@ def listener_chains(frame: EdgeFrame) -> list[Body]:
                 names.CONNECT_CHAIN,
                 transport_socket(edge_certificate(frame), _AUTOMATIC, frame, shared_tickets=True),
             ),
-            "filters": [_tcp_proxy("connect", names.AGENTS_CLUSTER, after_handshake=True)],
+            "filters": [_tcp_proxy("connect", names.AGENTS_CLUSTER, after_handshake=True, idle_timeout=_SILENT_AGENT)],
         },
         *([_challenge_chain()] if frame.challenges else []),
     ]
@@ -145,10 +151,9 @@ def _tcp_proxy(
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
         stat_prefix=stat_prefix,
         **(weighted_clusters(endpoint) if endpoint is not None and endpoint.routes else {"cluster": cluster}),
-        idle_timeout="0s",
         max_connect_attempts=3,
         **late,
-        **own,
+        **({"idle_timeout": "0s"} | own),
     )
 
 
