@@ -22,6 +22,10 @@ end
 function Visit.set(visit, name, value) visit.values[name] = value end
 return function() return setmetatable({values = {}}, Visit) end
 """
+_STRICT: Final = """
+local function refuse(_, name) error("there is no global " .. tostring(name), 2) end
+setmetatable(_G, {__index = refuse, __newindex = refuse})
+"""
 _CALL: Final = """
 local P = ...
 return function(body, ...)
@@ -37,10 +41,11 @@ class LuaError(Exception):
 
 
 class Lua:
-    """A LuaJIT with the runtime loaded."""
+    """A LuaJIT with the runtime loaded, in which nothing reads or makes a global that Lua itself has not."""
 
     def __init__(self) -> None:
         self.runtime = LuaRuntime(encoding=None, unpack_returned_tuples=True, register_eval=False)
+        self.runtime.execute(_STRICT.encode())
         self.library = self.runtime.execute((runtime_source() + "return P").encode())
         self._visit = self.runtime.execute(_VISIT.encode(), self.library)
         self._call = self.runtime.execute(_CALL.encode(), self.library)

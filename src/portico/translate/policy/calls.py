@@ -6,7 +6,7 @@ from typing import Final
 
 from portico.policy.functions import functions
 from portico.translate.policy.lua import literal
-from portico.translate.policy.pieces import Piece, call, of_type
+from portico.translate.policy.pieces import NotInLuaError, Piece, call, of_type
 
 _STANDARD: Final[dict[str, tuple[str, ...]]] = {
     "charAt": ("string", "int"),
@@ -59,7 +59,7 @@ _NEVER_FAIL: Final = frozenset(
 
 
 def called(name: str, pieces: tuple[Piece, ...], type_: str) -> Piece:
-    """A call of a function beside operators; a method's first argument is what it is called on."""
+    """A call of a function beside operators; a method is called on its first argument. Raises NotInLuaError."""
     if convert := _CONVERSIONS.get(name):
         return convert(name, pieces, type_)
     if inline := _INLINE.get(name):
@@ -80,6 +80,8 @@ def _parameters(name: str, count: int) -> tuple[tuple[str, ...], bool]:
     if name in _STANDARD:
         return _STANDARD[name], True
     overloads = [one for one in functions() if one.name == name and len(one.parameters) == count]
+    if not overloads:
+        raise NotInLuaError(f"there is no function {name} here")
     columns = zip(*(one.parameters for one in overloads), strict=True)
     return tuple(map(_common, columns)), all(one.steady for one in overloads)
 
@@ -148,8 +150,13 @@ def _type_of(_name: str, pieces: tuple[Piece, ...], type_: str) -> Piece:
     return call("P.op.given", (a, type_named(_TYPE_NAMES.get(a.kind, a.kind))), type_)
 
 
+_TYPES: Final = frozenset({"bool", "bytes", "double", "int", "list", "map", "string", "type", "uint"})
+
+
 def type_named(name: str) -> Piece:
-    """The value that a type is."""
+    """The value that a type is. Raises NotInLuaError for one that no value here has."""
+    if name not in _TYPES and name not in _TYPE_NAMES.values():
+        raise NotInLuaError(f"{name} is no type of values that policies have")
     return Piece(f"P.types[{literal(name)}]", "type")
 
 

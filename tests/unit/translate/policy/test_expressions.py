@@ -69,6 +69,8 @@ def test_what_cannot_fail_is_plain_lua(text: str, lua_text: str) -> None:
     [
         ("vars.i < 9007199254740993", "no less than 2"),
         ("timestamp(0).getHours('Nowhere/Else') == 1", "there is no time zone"),
+        ("google.protobuf.Duration{seconds: 1} == duration('1s')", "is a message"),
+        ("type(vars.a) == google.protobuf.Any", "is no type of values"),
         ("[1].map(a, " * 9 + "1" + ")" * 9 + " == []", "nested more than 8 deep"),
     ],
 )
