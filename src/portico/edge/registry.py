@@ -92,7 +92,8 @@ class _Pool:
 
     @property
     def first(self) -> LiveBind:
-        return next(iter(self.binds.values()))
+        """Whose request says how the pool is served: who has routes, else who came first; the others agree with him."""
+        return next((bind for bind in self.binds.values() if bind.request.routes), next(iter(self.binds.values())))
 
 
 @dataclass(frozen=True, slots=True)

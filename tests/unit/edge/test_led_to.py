@@ -60,6 +60,12 @@ def test_routes_have_no_address_of_their_session() -> None:
     endpoint = registry.endpoint(DOOR)
     assert endpoint is not None
     assert (endpoint.addresses, len(endpoint.routes)) == ((UnixSocket("/s1"),), 1)
+    assert registry.unbind("settings", next(one.id for one in registry.binds() if one.session == "settings")) == DOOR
+    registry.bind("settings", routed("door.test", PoolRequest("search", endpoint=WRITTEN), pooling=True), "/x", 0)
+    endpoint = registry.endpoint(DOOR)
+    assert endpoint is not None
+    assert (endpoint.addresses, len(endpoint.routes)) == ((UnixSocket("/s1"),), 1)
+    registry.end_session("s1", 0)
     registry.end_session("settings", 0)
     held = registry.endpoint(DOOR)
     assert held is not None

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import msgspec
@@ -223,3 +224,13 @@ def test_anything_is_a_route_that_envoy_takes_or_refused(written: dict[str, obje
     request = settings.request()
     (route,) = request.routes
     assert not list(route_faults(route, [pool.name for pool in request.pools]))
+
+
+GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "routing.md"
+
+
+@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL))
+def test_what_the_guide_shows_is_right(tmp_path: Path, text: str) -> None:
+    (tmp_path / "edge.yml").write_text(text)
+    (endpoint,) = load_settings({"config": str(tmp_path / "edge.yml")}, {}).endpoints
+    assert endpoint.request().routes
