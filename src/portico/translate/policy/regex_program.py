@@ -7,6 +7,9 @@ their ends, and characters whose last bytes are alike share them.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Final, TypeAlias
 
 from portico.translate.policy.regex_classes import Ranges
@@ -22,7 +25,8 @@ from portico.translate.policy.regex_syntax import (
     Several,
 )
 
-_Rows: TypeAlias = tuple[tuple[tuple[int, int], ...], ...]
+_Sequence: TypeAlias = tuple[tuple[int, int], ...]
+_Row: TypeAlias = "tuple[int, int, _Bytes | None]"
 MOST_INSTRUCTIONS: Final = 20_000
 """What matching costs for each byte is bounded by it."""
 
@@ -54,6 +58,13 @@ class Instruction:
     b: int = 0
     to: int = 0
     table: tuple[tuple[int, int, int], ...] = ()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Bytes:
+    """Ranges of a byte, each with the bytes behind it, or None behind the last one."""
+
+    rows: tuple[_Row, ...]
 
 
 @dataclass(slots=True)
@@ -93,7 +104,7 @@ def nullable(node: Node) -> bool:
 class _Builder:
     def __init__(self) -> None:
         self.program = Program()
-        self.tails: dict[tuple[_Rows, int], int] = {}
+        self.tails: dict[tuple[_Bytes, int], int] = {}
         self.steps = 0
 
     def add(self, instruction: Instruction) -> int:
@@ -109,7 +120,7 @@ class _Builder:
             raise RegexRefused("is too large")
         match node:
             case Chars(ranges):
-                return self._rows(tuple(_sequences(ranges)), then)
+                return self._bytes(_utf8(ranges), then)
             case AnyByte():
                 return self.add(Instruction(Op.BYTE, 0, 255, then))
             case Look():
@@ -169,29 +180,34 @@ class _Builder:
         # What may match nothing is tried once before it is left, or `(|a)*` would prefer the wrong one (so does RE2).
         return self._maybe(start, then, node.greedy) if nullable(node.part) else loop
 
-    def _rows(self, rows: _Rows, then: int) -> int:
-        """Sequences of byte ranges; those that begin alike follow each other."""
-        key = (rows, then)
-        if key in self.tails:
-            return self.tails[key]
-        table: list[tuple[int, int, int]] = []
-        for first in dict.fromkeys(row[0] for row in rows):
-            rests = tuple(row[1:] for row in rows if row[0] == first)
-            table.append((*first, then if rests == ((),) else self._rows(rests, then)))
-        self.tails[key] = self._add_table(table)
-        return self.tails[key]
+    def _bytes(self, bytes_: _Bytes, then: int) -> int:
+        if (bytes_, then) not in self.tails:
+            rows = [(low, high, self._bytes(rest, then) if rest else then) for low, high, rest in bytes_.rows]
+            only = Instruction(Op.BYTE, *rows[0]) if len(rows) == 1 else Instruction(Op.TABLE, table=tuple(rows))
+            self.tails[bytes_, then] = self.add(only)
+        return self.tails[bytes_, then]
 
-    def _add_table(self, table: list[tuple[int, int, int]]) -> int:
-        if len(table) == 1:
-            return self.add(Instruction(Op.BYTE, *table[0]))
-        return self.add(Instruction(Op.TABLE, table=tuple(table)))
+
+@lru_cache(64)
+def _utf8(ranges: Ranges) -> _Bytes:
+    """The bytes of these code points; characters that begin or end alike share them."""
+    return _grouped(list(_sequences(ranges)), {})
+
+
+def _grouped(sequences: list[_Sequence], known: dict[tuple[_Row, ...], _Bytes]) -> _Bytes:
+    """By their first byte. Sequences come in order, and ranges of first bytes are equal or apart."""
+    rows: list[_Row] = []
+    for (low, high), group in groupby(sequences, key=itemgetter(0)):
+        rests = [sequence[1:] for sequence in group]
+        rows.append((low, high, _grouped(rests, known) if rests[0] else None))
+    return known.setdefault(tuple(rows), _Bytes(tuple(rows)))
 
 
 _LENGTHS: Final = ((0x00, 0x7F), (0x80, 0x7FF), (0x800, 0xD7FF), (0xE000, 0xFFFF), (0x10000, 0x10FFFF))
 """Code points of one, two, three and four bytes. Halves of surrogate pairs have none."""
 
 
-def _sequences(ranges: Ranges) -> Iterator[tuple[tuple[int, int], ...]]:
+def _sequences(ranges: Ranges) -> Iterator[_Sequence]:
     """Sequences of byte ranges that are the UTF-8 of these code points, in order."""
     for low, high in ranges:
         for first, last in _LENGTHS:
@@ -199,7 +215,7 @@ def _sequences(ranges: Ranges) -> Iterator[tuple[tuple[int, int], ...]]:
                 yield from _split(chr(max(low, first)).encode(), chr(min(high, last)).encode())
 
 
-def _split(low: bytes, high: bytes) -> Iterator[tuple[tuple[int, int], ...]]:
+def _split(low: bytes, high: bytes) -> Iterator[_Sequence]:
     """The same between two encodings of equal length."""
     if len(low) == 1:
         yield ((low[0], high[0]),)

@@ -187,13 +187,15 @@ function hash.sha256(data)
   return concat(parts)
 end
 
+-- Arrays of 64-bit words: in a table each word would be an object of its own.
 local longs = ffi.typeof("uint64_t[?]")
+local CUBES64 = longs(80, CUBES)
 
 local function sha512_words(text, at, words)
-  for i = 1, 16 do
-    words[i] = long_big(text, at + 8 * i - 8)
+  for i = 0, 15 do
+    words[i] = long_big(text, at + 8 * i)
   end
-  for i = 17, 80 do
+  for i = 16, 79 do
     local old, new = words[i - 15], words[i - 2]
     local first = bxor(ror(old, 1), ror(old, 8), rshift(old, 7))
     local second = bxor(ror(new, 19), ror(new, 61), rshift(new, 6))
@@ -201,31 +203,37 @@ local function sha512_words(text, at, words)
   end
 end
 
-local function sha512_block(words, state)
-  local a, b, c, d, e, f, g, h = state[1], state[2], state[3], state[4], state[5], state[6], state[7], state[8]
-  for i = 1, 80 do
-    local first = h + bxor(ror(e, 14), ror(e, 18), ror(e, 41)) + bxor(g, band(e, bxor(f, g))) + CUBES[i] + words[i]
-    local second = bxor(ror(a, 28), ror(a, 34), ror(a, 39)) + bor(band(a, b), band(c, bor(a, b)))
-    h, g, f, e, d, c, b, a = g, f, e, d + first, c, b, a, first + second
+-- The eight working words stay where they are; what turns is which of them is `a`.
+local function sha512_block(words, state, work)
+  for i = 0, 7 do
+    work[i] = state[i]
   end
-  for i, value in ipairs({ a, b, c, d, e, f, g, h }) do
-    state[i] = state[i] + value
+  for i = 0, 79 do
+    local a, b, c = work[band(-i, 7)], work[band(1 - i, 7)], work[band(2 - i, 7)]
+    local e, f, g = work[band(4 - i, 7)], work[band(5 - i, 7)], work[band(6 - i, 7)]
+    local d, h = band(3 - i, 7), band(7 - i, 7)
+    local first = work[h] + bxor(ror(e, 14), ror(e, 18), ror(e, 41)) + bxor(g, band(e, bxor(f, g))) + CUBES64[i] + words[i]
+    work[d] = work[d] + first
+    work[h] = first + bxor(ror(a, 28), ror(a, 34), ror(a, 39)) + bor(band(a, b), band(c, bor(a, b)))
+  end
+  for i = 0, 7 do
+    state[i] = state[i] + work[i]
   end
 end
 
 -- SHA-512 and those that cut it short, `count` words of it.
 local function sha512(data, from, count)
-  local text, words, state = padded(data, 128, 16), longs(81), longs(9)
-  for i = 1, 8 do
-    state[i] = SQUARES[from + i]
+  local text, words, state, work = padded(data, 128, 16), longs(80), longs(8), longs(8)
+  for i = 0, 7 do
+    state[i] = SQUARES[from + i + 1]
   end
   for at = 1, #text, 128 do
     sha512_words(text, at, words)
-    sha512_block(words, state)
+    sha512_block(words, state, work)
   end
   local parts = {}
   for i = 1, count do
-    parts[i] = big64(state[i])
+    parts[i] = big64(state[i - 1])
   end
   return concat(parts)
 end

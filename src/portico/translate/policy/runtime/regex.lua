@@ -48,7 +48,7 @@ end
 local MOST = 20000
 
 local function forget(program)
-  program.states, program.weight = {}, 0
+  program.states, program.weight, program.forgotten = {}, 0, program.forgotten + 1
 end
 
 -- The state in which the instructions `places`, in order, wait behind a neighbour.
@@ -57,7 +57,7 @@ local function state_of(program, places, before)
   local state = program.states[key]
   if state then return state end
   if program.weight > MOST then forget(program) end
-  state = { places = places, before = before }
+  state = { places = places, before = before, idle = #places == 0 }
   program.states[key] = state
   program.weight = program.weight + #places + 64
   return state
@@ -123,26 +123,55 @@ local function advanced(program, state, class)
   return following
 end
 
+local search -- by Pike's machine, below
+
+-- Where a match may begin at the earliest, or nil.
+local function candidate(program, text, at)
+  if program.prefix then return (find(text, program.prefix, at, true)) end
+  if program.first then return (find(text, program.first, at)) end
+  return at
+end
+
+-- Whether there is a match from `from` on, and a place before which none begins: nothing had begun when the automaton
+-- was there. A text that needs more states than may be kept is left to the other machine.
+local function scan(program, text, from)
+  local idle = candidate(program, text, from)
+  if not idle then return false end
+  local classes, ending, forgotten = program.classes, #program.samples, program.forgotten
+  local before = idle == 1 and EDGE or program.kinds[byte(classes, byte(text, idle - 1) + 1) + 1]
+  local state = state_of(program, {}, before)
+  for at = idle, #text do
+    if state.idle then idle = at end
+    local class = byte(classes, byte(text, at) + 1)
+    local following = state[class]
+    if following == nil then
+      following = advanced(program, state, class)
+      if program.forgotten > forgotten + 1 then return search(program, text, idle) ~= nil, idle end
+    end
+    if following == true or following == false then return following, idle end
+    state = following
+  end
+  if state.idle then idle = #text + 1 end
+  if state[ending] == nil then advanced(program, state, ending) end
+  return state[ending], idle
+end
+
 --- Whether the program matches anywhere in the text.
 function regex.matches(program, text)
   if program.literal then return find(text, program.literal, 1, true) ~= nil end
-  local first = program.prefix and find(text, program.prefix, 1, true) or not program.prefix and 1
-  if not first then return false end
-  local classes, samples = program.classes, #program.samples
-  local state = state_of(program, {}, first == 1 and EDGE or program.kinds[byte(classes, byte(text, first - 1) + 1) + 1])
-  for at = first, #text do
-    local class = byte(classes, byte(text, at) + 1)
-    local following = state[class]
-    if following == nil then following = advanced(program, state, class) end
-    if following == true or following == false then return following end
-    state = following
-  end
-  local last = state[samples]
-  if last == nil then last = advanced(program, state, samples) end
-  return last
+  return (scan(program, text, 1))
 end
 
 -- Pike's machine
+
+-- A copy of captures; LuaJIT compiles this, and not unpack.
+local function copied(captures, slots)
+  local copy = {}
+  for slot = 1, slots do
+    copy[slot] = captures[slot]
+  end
+  return copy
+end
 
 -- Adds what is reached from `place` without a byte, most wanted first. Captures are copied where they change.
 local function add(vm, list, place, captures, at, before, after)
@@ -160,7 +189,7 @@ local function add(vm, list, place, captures, at, before, after)
         places[depth + 2], held[depth + 2] = code[place + 1], captures
         depth = depth + 2
       elseif kind == SAVE then
-        local kept = { unpack(captures, 1, vm.slots) }
+        local kept = copied(captures, vm.slots)
         kept[code[place + 1]] = at
         depth = depth + 1
         places[depth], held[depth] = code[place + 3], kept
@@ -173,13 +202,6 @@ local function add(vm, list, place, captures, at, before, after)
       end
     end
   end
-end
-
--- Where a match may begin at the earliest, or nil.
-local function candidate(program, text, at)
-  if program.prefix then return (find(text, program.prefix, at, true)) end
-  if program.first then return (find(text, program.first, at)) end
-  return at
 end
 
 -- Takes all threads over a byte into `following`; the captures of a match, which ends those that are less wanted.
@@ -215,7 +237,7 @@ local function machine(program)
 end
 
 -- The captures of the leftmost match that begins at `from` or later, and is not empty at `refused`.
-local function search(program, text, from, refused)
+function search(program, text, from, refused)
   local vm, found = machine(program), nil
   local threads, following = { n = 0, held = {} }, { n = 0, held = {} }
   local at, last = from, #text + 1
@@ -231,7 +253,7 @@ local function search(program, text, from, refused)
     end
     local matched = step(vm, threads, following, text, at, refused)
     if matched then
-      found = { unpack(matched, 1, vm.slots) }
+      found = copied(matched, vm.slots)
       found[2] = at
     end
     threads, following = following, threads
@@ -243,9 +265,12 @@ end
 --- Begin and end (behind it) of the leftmost match from `from` on, then of each group, nil for one that took no part;
 --- nil where there is none. An empty match at `refused` is none.
 function regex.find(program, text, from, refused)
-  if not program.literal then return search(program, text, from, refused) end
-  local first, last = find(text, program.literal, from, true)
-  return first and { first, last + 1 }
+  if program.literal then
+    local first, last = find(text, program.literal, from, true)
+    return first and { first, last + 1 }
+  end
+  local matched, idle = scan(program, text, from)
+  return matched and search(program, text, idle, refused) or nil
 end
 
 local function group_of(program, name)
@@ -288,7 +313,6 @@ end
 --- Python, which explains policies.
 function regex.replace(program, text, replacement)
   local matches = P.List.new({}, 0)
-  if not regex.matches(program, text) then return text, matches end
   local parts, out = template(program, replacement), {}
   local at, from, refused = 1, 1, nil
   while from <= #text + 1 do
@@ -318,7 +342,7 @@ function regex.program(program)
     local matters = kind == NEWLINE and program.lines or kind == WORD and program.words
     kinds[number] = matters and kind or OTHER
   end
-  program.kinds = kinds
+  program.kinds, program.forgotten = kinds, 0
   forget(program)
   return program
 end
