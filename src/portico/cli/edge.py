@@ -26,7 +26,7 @@ def _installed_edge() -> click.Command:
 
         Every flag is also a key of the --config file and a variable PORTICO_EDGE_<NAME>.
         """
-        return run(load_settings(flags))
+        return run(load_settings(flags), lambda: load_settings(flags))
 
     return edge
 

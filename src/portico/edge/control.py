@@ -25,12 +25,13 @@ from portico.edge.declared import Declared
 from portico.edge.gate import write_gate_secrets
 from portico.edge.live import CertificatesInUse, Live, Reservations
 from portico.edge.name_lookup import NameLookup
-from portico.edge.node import Node
+from portico.edge.node import NODE_FILE, Node
 from portico.edge.notices import notify
 from portico.edge.public_names import PublicNames
 from portico.edge.publisher import Publisher
 from portico.edge.registry import Registry
 from portico.edge.relay_links import RelayLinks
+from portico.edge.reload import take_over
 from portico.edge.served import Served
 from portico.edge.ssh_door import SshDoor
 from portico.edge.ticket_keys import TicketKeys
@@ -112,6 +113,7 @@ class Control:
             self._acme.state if self._acme else lambda _: None,
             self._cloud,
         )
+        self._taking_over: asyncio.Task[None] | None = None
         self._resynced = asyncio.Event()
         self._serving = False
         self._draining = False
@@ -122,6 +124,7 @@ class Control:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGUSR1, self._drain)
+        loop.add_signal_handler(signal.SIGHUP, self._read_again)
         if self._acme is not None:
             await self._acme.load()
         async with self._web_servers(), self._acme.answering() if self._acme else contextlib.nullcontext():
@@ -136,6 +139,7 @@ class Control:
             self._ads.open()
             await self._publisher.begun(publication)
             self._serving = True
+            self._read_again()  # the supervisor may have said so before there was anything to change
             notify("READY=1")
             log.info("control serves", extra={"endpoints": sum(1 for _ in self._registry.urls)})
             self._want_certificates()
@@ -164,6 +168,23 @@ class Control:
         """An upstream's name leads elsewhere now."""
         if self._serving:
             self._agents.publish_later(self._declared.urls(host))
+
+    def _read_again(self) -> None:
+        """The supervisor has written what the settings declare now."""
+        if not self._serving:
+            return
+        node = Node.load(Path(self._node.run_dir, NODE_FILE))
+        if (node.labelled, node.declared, node.balancing) == (
+            self._node.labelled,
+            self._node.declared,
+            self._node.balancing,
+        ):
+            return
+        self._node = node
+        work = take_over(node, self._registry, self._declared, self._lookup, self._agents.publish_later)
+        if self._taking_over is not None:
+            self._taking_over.cancel()  # it may still look names up; what it has not changed yet is out of date
+        self._taking_over = asyncio.create_task(work, name="take-over")
 
     def _urls(self) -> set[EndpointUrl]:
         """What Envoy is to know at the start: what is live, and the reserved names that are offline."""

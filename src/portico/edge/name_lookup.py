@@ -35,12 +35,22 @@ class NameLookup:
         `memory` is a file for what was found: Envoy must not lose it because this process began anew while the resolver
         fails.
         """
-        known = msgspec.json.decode(memory.read_bytes(), type=_Found) if memory.exists() else {}
         self._memory = memory
         self._failing: set[str] = set()
         self._on_change = on_change
-        self._found: _Found = {host: (host,) if is_ip(host) else known.get(host, ()) for host in hosts}
+        self._found: _Found = msgspec.json.decode(memory.read_bytes(), type=_Found) if memory.exists() else {}
+        self._names: list[str] = []
+        self._any = asyncio.Event()
+        self.follow(hosts)
+
+    def follow(self, hosts: Iterable[str]) -> None:
+        """From now on look up these, and no others."""
+        self._found = {host: (host,) if is_ip(host) else self._found.get(host, ()) for host in hosts}
         self._names = [host for host in self._found if not is_ip(host)]
+        if self._names:
+            self._any.set()
+        else:
+            self._any.clear()
 
     def addresses(self, host: str) -> tuple[str, ...]:
         """IP addresses, sorted; none where nothing was found yet."""
@@ -48,7 +58,7 @@ class NameLookup:
 
     async def run(self) -> None:
         """Look up until cancelled."""
-        while self._names:
+        while await self._any.wait():
             await self.look_up()
             await asyncio.sleep(LOOKUP_SECONDS)
 
@@ -69,7 +79,7 @@ class NameLookup:
                 self._failing.add(name)
                 return
         self._failing.discard(name)
-        if found != self._found[name]:
+        if found != self._found.get(name, found):
             self._found[name] = found
             write_atomically(self._memory, msgspec.json.encode(self._found).decode(), mode=PRIVATE)
             self._on_change(name)

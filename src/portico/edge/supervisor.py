@@ -1,5 +1,8 @@
 """`portico edge`: starts Envoy, control, the relays and the gate, keeps them running, and ends them in good order.
 
+Signals: SIGTERM and SIGINT drain and stop; SIGHUP reads the settings anew and takes over the
+endpoints that they declare; where nothing has changed, it puts a new Envoy (an upgraded binary) in the place of the
+running one without refusing a connection.
 Signals: SIGTERM and SIGINT drain and stop; SIGHUP puts a new Envoy (an upgraded binary) in the place of the running one
 without refusing a connection; SIGUSR1 opens the access log's file anew.
 """
@@ -9,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +23,7 @@ from portico.edge.child import Backoff, Child
 from portico.edge.data_dir import DataDir
 from portico.edge.drain import until_quiet
 from portico.edge.gate import SECRETS_FILE, listen, run_when_asked
-from portico.edge.node import SSH_RELAY, Node, lay_out
+from portico.edge.node import SSH_RELAY, Node, lay_out, with_endpoints
 from portico.edge.notices import VARIABLE as NOTIFY_SOCKET
 from portico.edge.notices import NoticeReceiver
 from portico.edge.settings import EdgeSettings
@@ -41,8 +45,11 @@ PROCESSES_FILE: Final = "processes"
 """In the data directory: a line `name pid` for each child, for people and their tools."""
 
 
-def run(settings: EdgeSettings) -> int:
-    """Run an edge until it is told to stop; its exit status. Raises PorticoError for what prevents the start."""
+def run(settings: EdgeSettings, read_again: Callable[[], EdgeSettings]) -> int:
+    """Run an edge until it is told to stop; its exit status. Raises PorticoError for what prevents the start.
+
+    `read_again` reads the settings from where they came.
+    """
     logs.configure(level=logging.getLevelName(settings.log_level.upper()), form=settings.log_format)
     wanted = {"--https-addr": settings.https_addr, "--admin-addr": settings.admin_addr}
     if settings.http_addr is not None:
@@ -52,15 +59,17 @@ def run(settings: EdgeSettings) -> int:
     binary = envoy_binary()
     with DataDir.open(settings.data_dir) as data_dir:
         node = lay_out(settings, data_dir, resolve_addresses(wanted))
-        event_loop.run(Supervisor(node, settings, binary).run())
+        event_loop.run(Supervisor(node, settings, binary, read_again).run())
     return 0
 
 
 class Supervisor:
     """The parent of a node's processes."""
 
-    def __init__(self, node: Node, settings: EdgeSettings, envoy: Path) -> None:
+    def __init__(self, node: Node, settings: EdgeSettings, envoy: Path, read_again: Callable[[], EdgeSettings]) -> None:
         self._node = node
+        self._settings = settings
+        self._read_again = read_again
         self._drain_seconds = settings.drain_seconds
         run_dir = Path(node.run_dir)
         self._held: list[socket.socket] = []
@@ -177,7 +186,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self._replace_envoy)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         loop.add_signal_handler(signal.SIGUSR1, self._envoy.reopen_logs)
 
     def _on_notice(self, line: str) -> None:
@@ -223,6 +232,25 @@ class Supervisor:
             delay = backoff.next_delay(loop.time() - started)
             log.error("child died; restarting", extra={"child": "envoy", "in_s": delay})
             await asyncio.sleep(delay)
+
+    def _reload(self) -> None:
+        """Take over what the settings say now; nothing of it where something is wrong with them."""
+        try:
+            settings = self._read_again()
+            node = with_endpoints(self._node, settings)
+        except PorticoError as error:
+            log.error("the settings are not taken over", extra={"code": str(error.code), "reason": error.message})
+            return
+        before, self._settings = self._settings, settings
+        changed = [name for name in EdgeSettings.model_fields if getattr(before, name) != getattr(settings, name)]
+        if later := [name for name in changed if name != "endpoints"]:
+            log.warning("these settings take a restart", extra={"settings": later})
+        if not changed:
+            self._replace_envoy()
+        elif node != self._node:
+            self._node = node
+            node.save()
+            self._control.signal(signal.SIGHUP)
 
     def _replace_envoy(self) -> None:
         async def replace() -> None:

@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -59,4 +60,36 @@ def test_one_that_a_rule_forbids_leaves_the_others_alone(caplog: pytest.LogCaptu
         declared = Declared(live, [direct("b.test"), direct("c.test")], OPERATOR)
     assert [url.host for url in live.urls] == ["c.test"]
     assert declared.urls("10.0.0.5") == set(live.urls)
+    assert "not served" in caplog.text
+
+
+def test_what_changes_changes_alone(caplog: pytest.LogCaptureFixture) -> None:
+    live = registry(("mine.test", "ann"))
+    declared = Declared(live, [direct("a.test"), direct("b.test"), direct("c.test", pooling=True)], OPERATOR)
+    a, b, c, d = (EndpointUrl(Scheme.HTTPS, f"{label}.test", 443) for label in "abcd")
+    same = live.endpoint(a)
+    other = replace(direct("b.test"), upstreams=(HostPort("10.0.0.9", 80),))
+    assert declared.change([other, direct("a.test"), direct("d.test"), direct("mine.test")]) == {b, c, d}
+    assert live.endpoint(a) is not None
+    assert live.endpoint(a) == same
+    changed = live.endpoint(b)
+    assert changed is not None
+    assert changed.addresses == other.upstreams
+    assert live.endpoint(c) is None
+    assert set(live.urls) == {a, b, d}
+    assert declared.urls("10.0.0.9") == {b}
+    assert declared.urls("gone.internal") == set()
+    assert caplog.text.count("not served") == 1
+
+
+def test_one_that_is_refused_stays_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
+    live = registry()
+    declared = Declared(live, [direct("a.test", pooling=True)], OPERATOR)
+    live.add_session(Session("s1", "r0", "agent", 0, OPERATOR, "127.0.0.1:1"))
+    bind = live.bind("s1", BindRequest(Scheme.HTTPS, "a.test", pooling=True), "/1.sock", now=0)
+    # The agents of the pool do not agree with that.
+    declared.change([replace(direct("a.test", pooling=True), host_header="inner")])
+    endpoint = live.endpoint(bind.url)
+    assert endpoint is not None
+    assert set(endpoint.addresses) == {UnixSocket("/1.sock"), *UPSTREAMS}
     assert "not served" in caplog.text

@@ -1,3 +1,4 @@
+import asyncio
 import socket
 from pathlib import Path
 
@@ -57,5 +58,18 @@ async def test_what_was_found_outlives_the_process(found: Found, tmp_path: Path)
     assert (again.addresses("a"), again.addresses("b"), changed) == (("10.0.0.2",), (), [])
 
 
-async def test_without_names_it_ends_at_once(tmp_path: Path) -> None:
-    await NameLookup(["::1"], lambda _: None, tmp_path / "names").run()
+async def test_others_are_followed(found: Found, tmp_path: Path) -> None:
+    changed: list[str] = []
+    lookup = NameLookup([], changed.append, tmp_path / "names")
+    running = asyncio.create_task(lookup.run())
+    found["a"] = [(socket.AF_INET, "10.0.0.2")]
+    await asyncio.sleep(0)
+    assert not running.done()
+    lookup.follow(["a", "10.0.0.1"])
+    async with asyncio.timeout(30):
+        while not changed:
+            await asyncio.sleep(0.01)
+    assert (lookup.addresses("a"), lookup.addresses("10.0.0.1")) == (("10.0.0.2",), ("10.0.0.1",))
+    lookup.follow(["a", "b"])
+    assert (lookup.addresses("a"), lookup.addresses("b")) == (("10.0.0.2",), ())
+    running.cancel()

@@ -1,0 +1,74 @@
+"""SIGHUP: what the settings declare is taken over while visitors come."""
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kit.edge import running_edge
+from kit.polling import eventually
+from kit.recorder import Recorder, recording_upstream
+from kit.visit import visit
+
+
+def test_endpoints_change_while_visitors_come(tmp_path: Path) -> None:
+    config = tmp_path / "edge.yml"
+
+    def write(*endpoints: dict[str, Any], **more: object) -> None:
+        config.write_text(yaml.safe_dump({"endpoints": list(endpoints), **more}))
+
+    def served(host: str, *upstreams: Recorder, **more: object) -> dict[str, Any]:
+        listed = [f"http://localhost:{upstream.port}" for upstream in upstreams]
+        return {"url": f"https://{host}.localhost", "upstreams": listed, **more}
+
+    with recording_upstream() as first, recording_upstream() as second:
+        write(served("steady", first), served("moving", first))
+        with running_edge(tmp_path, "--config", str(config)) as edge:
+
+            def get(host: str, path: str = "/") -> int:
+                return visit(edge, f"https://{host}.localhost:{edge.https_port}", path).status_code
+
+            def reload(then: Callable[[], bool]) -> None:
+                edge.process.send_signal(signal.SIGHUP)
+                eventually(then)
+
+            statuses: list[int] = []
+            stop = threading.Event()
+
+            def keep_visiting() -> None:
+                while not stop.is_set():
+                    statuses.append(get("steady"))
+                    statuses.append(get("moving"))
+
+            envoy = eventually(lambda: edge.child("envoy"))
+            steady = threading.Thread(target=keep_visiting)
+            steady.start()
+            try:
+                check = {"path": "/health", "interval": 0.2, "idle_interval": 0.2}
+                write(served("steady", first), served("moving", second, health_check=check), served("new", second))
+                reload(lambda: get("new") == 200)
+                eventually(lambda: b"GET /health " in second.received)
+                assert get("moving", "/moved") == 200
+                eventually(lambda: b"GET /moved " in second.received)
+                assert b"GET /moved " not in first.received
+                seen = len(statuses)
+                eventually(lambda: len(statuses) > seen + 10)
+            finally:
+                stop.set()
+                steady.join()
+            assert set(statuses) == {200}
+
+            write(served("steady", first), served("new", second, limits={"requests": "many"}))
+            reload(lambda: "the settings are not taken over" in edge.log.read_text())
+            assert "limits.requests" in edge.log.read_text()
+            assert get("moving") == 200
+            write(served("steady", first), max_endpoints=5)
+            reload(lambda: get("new") == 404)
+            assert '"settings": ["max_endpoints"]' in edge.log.read_text()
+            assert edge.child("envoy") == envoy
+            # Nothing has changed now: it is a new Envoy that is wanted.
+            reload(lambda: edge.child("envoy") != envoy)
+            assert get("steady") == 200
