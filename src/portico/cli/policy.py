@@ -50,9 +50,7 @@ def check(file: str, form: str) -> int:
     refused = "" if failed else _refused(checked)
     if form == "json":
         shown = [_as_json(problem) for problem in problems]
-        click.echo(
-            json.dumps({"file": name, "valid": not failed, "problems": shown, "refused": refused}, indent=2)
-        )
+        click.echo(json.dumps({"file": name, "valid": not failed, "problems": shown, "refused": refused}, indent=2))
     else:
         for problem in problems:
             severity = click.style(problem.severity, fg=_COLOURS[problem.severity])

@@ -22,6 +22,7 @@ from portico.edge.agents import Agents
 from portico.edge.child import FATAL_STATUS
 from portico.edge.cloud import Cloud
 from portico.edge.declared import Declared
+from portico.edge.endpoint_metrics import EndpointMetrics
 from portico.edge.gate import write_gate_secrets
 from portico.edge.live import CertificatesInUse, Live, Reservations
 from portico.edge.name_lookup import NameLookup
@@ -96,7 +97,9 @@ class Control:
         self._ads = AdsServer(
             run_dir / "xds.sock", types, on_secret_wanted=self._secret, on_secret_released=self._hosts.discard
         )
-        served = Served(self._registry, self._reservations.uploads, node.frame, self._lookup.addresses)
+        self._endpoint_metrics = EndpointMetrics(node.endpoint_metrics)
+        uploads = self._reservations.uploads
+        served = Served(self._registry, uploads, node.frame, self._lookup.addresses, self._endpoint_metrics)
         self._publisher = Publisher(self._ads, node.frame, served.endpoint, self._on_online)
         admission = Admission(self._store)
         self._agents = Agents(node, self._registry, self._publisher, admission, self._metrics)
@@ -286,7 +289,7 @@ class Control:
         sockets = Path(self._node.run_dir).glob("envoy-*.admin.sock")
         newest = max(sockets, key=lambda path: int(path.name.split("-")[1].split(".")[0]), default=None)
         try:
-            return await Admin(newest).metrics() if newest else ""
+            return self._endpoint_metrics.shown(await Admin(newest).metrics()) if newest else ""
         except AdminError:
             return ""
 

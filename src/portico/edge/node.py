@@ -76,6 +76,8 @@ class Node:
     log_level: str
     log_format: LogFormat
     acme: AcmeRules | None = None
+    endpoint_metrics: int | None = None
+    """Endpoints that may have figures of their own."""
     policy_networks: tuple[str, ...] = ()
     """Networks that are not public, and that policies may reach."""
 
@@ -135,6 +137,7 @@ def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, Sock
         limits=settings.visitor_limits(),
         access_log=settings.access_log_rules(),
         tracing=settings.tracing_rules(),
+        endpoint_metrics=settings.endpoint_metrics is not None,
     )
     laid_out = Node(
         frame=frame,
@@ -156,6 +159,7 @@ def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, Sock
         log_level=settings.log_level,
         log_format=settings.log_format,
         acme=acme,
+        endpoint_metrics=settings.endpoint_metrics,
         policy_networks=settings.policy_networks,
     )
     return with_endpoints(laid_out, settings)

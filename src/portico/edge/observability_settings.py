@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, PlainValidator, SecretStr
 
-from portico.edge.settings_part import Setting, SettingsPart
+from portico.edge.settings_part import OFF_IS_NONE, Setting, SettingsPart
 from portico.edge.settings_values import parse_path, parse_switch
 from portico.model.observability import AccessLog, LogForm, Tracing
 
@@ -55,6 +55,10 @@ class ObservabilitySettings(SettingsPart):
     """Where those lines go; SIGUSR1 opens the file anew, after it was renamed."""
     access_log_query: Annotated[bool, PlainValidator(parse_switch), Setting("on|off", "off")] = False
     """Whether queries are written too; they may hold secrets."""
+    endpoint_metrics: Annotated[Annotated[int, Field(ge=1, le=10_000)] | None, OFF_IS_NONE, Setting("N|off", "off")] = (
+        None
+    )
+    """Endpoints with figures of their own in /metrics, first come, first served; those of all others are one sum."""
     tracing_endpoint: Annotated[str | None, PlainValidator(parse_collector), Setting("URL|off", "off")] = None
     """OpenTelemetry collector: http(s)://HOST:4318 or grpc(s)://HOST:4317."""
     tracing_percent: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False), Setting("PERCENT")] = 100

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from portico.certificates.uploads import Upload, Uploads
+from portico.edge.endpoint_metrics import EndpointMetrics
 from portico.edge.registry import Registry
 from portico.model.edge import EdgeFrame
 from portico.model.endpoint import Address, Endpoint, EndpointUrl, HostPort
@@ -20,13 +21,19 @@ class Served:
     """A view of the registry for the publisher."""
 
     def __init__(
-        self, registry: Registry, uploads: Uploads, frame: EdgeFrame, ips: Callable[[str], tuple[str, ...]]
+        self,
+        registry: Registry,
+        uploads: Uploads,
+        frame: EdgeFrame,
+        ips: Callable[[str], tuple[str, ...]],
+        metrics: EndpointMetrics,
     ) -> None:
         """`ips` gives the IP addresses of an upstream's host."""
         self._registry = registry
         self._ips = ips
         self._uploads = uploads
         self._frame = frame
+        self._metrics = metrics
         self._given: dict[EndpointUrl, str] = {}
         """Id of the upload that each endpoint was last seen with."""
 
@@ -37,6 +44,9 @@ class Served:
         if endpoint is not None:
             pools = tuple(replace(pool, addresses=tuple(self._by_ip(pool.addresses))) for pool in endpoint.pools)
             endpoint = replace(endpoint, addresses=tuple(self._by_ip(endpoint.addresses)), pools=pools)
+            endpoint = replace(endpoint, metered=self._metrics.admits(endpoint))
+        else:
+            self._metrics.forget(url)
         if endpoint is None or endpoint.tls is None or endpoint.tls.key_pair is not None:
             return endpoint
         upload = self._upload(url)

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 5.0
+METRICS_SECONDS: Final = 10.0
+"""How old the durations of endpoints in /metrics may be."""
 AGENTS_BACKLOG: Final = 4096
 SSH_HOST_KEY: Final = "ssh_host_ed25519_key"
 """In the data directory."""
@@ -88,6 +90,8 @@ class Supervisor:
                     ads_socket=run_dir / "xds.sock",
                     max_connections=settings.max_connections,
                     memory_bytes=settings.memory_bytes,
+                    # With each flush Envoy brings its histograms up to date.
+                    **({} if settings.endpoint_metrics is None else {"stats_flush_interval": METRICS_SECONDS}),
                 ),
                 concurrency=settings.envoy_concurrency,
                 shares_stdout=node.frame.access_log is not None and not node.frame.access_log.path,

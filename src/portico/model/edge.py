@@ -59,6 +59,8 @@ class EdgeFrame:
     limits: VisitorLimits = field(default_factory=VisitorLimits)
     access_log: AccessLog | None = None
     tracing: Tracing | None = None
+    endpoint_metrics: bool = False
+    """Whether Envoy counts for each endpoint, or for some and the sum of the others."""
 
     @property
     def covers_names(self) -> bool:

@@ -206,6 +206,8 @@ class Endpoint:
     """What does not go to `addresses`. Of an endpoint of bytes: one at most, which has backends and nothing else."""
     pools: tuple[Pool, ...] = ()
     """What routes lead to."""
+    metered: bool = False
+    """Whether it has figures of its own; else they are in the sum of all others, where any are wanted."""
 
     @property
     def is_internal(self) -> bool:

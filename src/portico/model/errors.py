@@ -224,7 +224,10 @@ API_FAILED = _code(20_108, "The edge failed", "Try again; the edge's log has the
 AGENT_REFUSED = _code(20_109, "The agent did not obey", "The message has the agent's reason.", 409)
 API_TOO_MANY = _code(20_112, "Too many of them", "Remove some, or use fewer and larger ones.", 409)
 API_FILTER_INVALID = _code(
-    20_113, "Invalid filter", "Correct the filter at the character that the message names; docs/api.md has examples.", 400
+    20_113,
+    "Invalid filter",
+    "Correct the filter at the character that the message names; docs/api.md has examples.",
+    400,
 )
 NOT_CLOUD = _code(
     20_111, "Only cloud endpoints are changed here", "Change it where it comes from: its agent or the settings.", 409

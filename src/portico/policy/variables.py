@@ -150,7 +150,7 @@ def _request() -> list[Variable]:
     own = [
         ("host", TEXT, "Host header"),
         ("method", TEXT, "method"),
-                ("ts.header_received", TIME, "when the headers had arrived"),
+        ("ts.header_received", TIME, "when the headers had arrived"),
         ("url", TEXT, "the whole URL, normalized"),
         ("url.authority", TEXT, "user, host and port of the URL"),
         ("url.host", TEXT, "host of the URL"),

@@ -10,6 +10,7 @@ from portico.model.endpoint import Address, Endpoint, UnixSocket
 from portico.translate import names
 from portico.translate.balancing import BYTES, Spoken, balanced, failure_told_by_relays, hash_policy
 from portico.translate.hosts import TransportSocket, endpoint_socket, hosts, plain, proxied
+from portico.translate.metrics import counted
 from portico.translate.resource import CLUSTER, ENDPOINTS, Resource
 from portico.translate.typed import ADS, Body, typed
 
@@ -41,6 +42,7 @@ def address_cluster(name: str, addresses: tuple[Address, ...], endpoint: Endpoin
             **({"outlier_detection": told} if told else {}),
             **({"hash_policy": policy} if (policy := hash_policy(balancing)) else {}),
         )
+    body |= counted(endpoint, frame)
     if not balancing.remembers:
         return [Resource(CLUSTER, name, body)]
     assignment = body.pop("load_assignment")

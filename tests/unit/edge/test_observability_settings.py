@@ -19,6 +19,7 @@ def test_all_of_it_is_off_by_default() -> None:
     settings = load_settings({}, {})
     assert settings.access_log_rules() is None
     assert settings.tracing_rules() is None
+    assert settings.endpoint_metrics is None
 
 
 def test_an_access_log_goes_to_standard_output_or_to_a_file(tmp_path: Path) -> None:
