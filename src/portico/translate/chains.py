@@ -152,6 +152,7 @@ def _tcp_proxy(
         stat_prefix=stat_prefix,
         **(weighted_clusters(endpoint) if endpoint is not None and endpoint.routes else {"cluster": cluster}),
         max_connect_attempts=3,
+        hash_policy=[{"source_ip": {}}],  # for pools that hash; no others look at it
         **late,
         **({"idle_timeout": "0s"} | own),
     )

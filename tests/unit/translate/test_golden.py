@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import yaml
 
+from portico.model.balancing import Balancing
 from portico.model.edge import EdgeFrame, SocketAddress
 from portico.model.endpoint import (
     Address,
@@ -57,6 +58,8 @@ def read_endpoint(fields: dict[str, Any]) -> Endpoint:
     if "routes" in fields:
         fields["routes"] = msgspec.convert(fields["routes"], tuple[Route, ...])
         fields["pools"] = tuple(read_pool(each) for each in fields["pools"])
+    if "balancing" in fields:
+        fields["balancing"] = msgspec.convert(fields["balancing"], Balancing)
     return Endpoint(url, addresses, tls, **fields)
 
 
