@@ -1,6 +1,7 @@
 """The single values of routes: what is wrong with one, in a sentence; an empty text where nothing is."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from portico.model.errors import PorticoError
@@ -44,16 +45,21 @@ def literal_path_fault(path: str) -> str:
 
 def regex_fault(pattern: str, longest: int = MAX_VALUE) -> str:
     """Of an RE2 expression."""
-    from portico.policy.expressions import regex_fault as re2_fault  # 20 MB, for those alone who write expressions
-
     if not pattern:
         return "an expression has something to match"
     if len(pattern) > longest:
         return f"an expression has at most {longest:,} characters"
     if "\0" in pattern:
         return "no request has a NUL"
-    fault = re2_fault(pattern)
+    fault = _re2_fault(pattern)
     return f"{pattern!r} {fault}" if fault else ""
+
+
+@lru_cache(1_000)
+def _re2_fault(pattern: str) -> str:
+    from portico.policy.expressions import regex_fault as fault_of  # 20 MB, for those alone who write expressions
+
+    return fault_of(pattern)
 
 
 def method_fault(method: str) -> str:
