@@ -92,7 +92,7 @@ VALUES: dict[str, Any] = {
         "hash.xxhash64('Nobody inspects the spammish repetition') == 'fbcea83c8a378bf1'",
         "json.decode('{\"a\": [1, 2.5]}').a[1] == 2.5 && json.encode({'a': 'b'}) == '{\"a\":\"b\"}'",
         "['a'].encodeJson() == '[\"a\"]' && {'a': 1}.encodeJson() == '{\"a\":1}' && '[1]'.decodeJson()[0] == 1",
-        "'{}'.isJson() && !'not json'.isJson()",
+        "'{}'.isJson() && !'not json'.isJson() && !'[NaN]'.isJson()",
         "queryString.decode('a=b&c=d') == {'a': 'b', 'c': 'd'} && 'a=b'.decodeQueryString().a == 'b'",
         "queryString.encode({'a': 'b', 'c': 1}) == 'a=b&c=1' && {'a': 'b c'}.encodeQueryString() == 'a=b+c'",
         "'a=b&c=d'.isQueryString() && !'not a query string'.isQueryString()",

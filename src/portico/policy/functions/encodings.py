@@ -46,9 +46,14 @@ def basic(username: str, password: str) -> str:
 def from_json(text: str) -> Any:
     """What JSON says; ValueError for what is no JSON or nested too deeply for anything to come of it."""
     try:
-        return _plain(json.loads(text), 0)
+        return _plain(json.loads(text, parse_constant=_no_constant), 0)
     except (ValueError, RecursionError):
         raise ValueError("this is no JSON") from None
+
+
+def _no_constant(name: str) -> Any:
+    """Python would read NaN and Infinity, which RFC 8259 does not know."""
+    raise ValueError(name)
 
 
 def _plain(value: Any, depth: int) -> Any:

@@ -21,7 +21,10 @@ _LETTERS: Final = {"a": "\a", "f": "\f", "t": "\t", "n": "\n", "r": "\r", "v": "
 
 
 class RegexRefused(ValueError):  # noqa: N818  (it says what happened to the pattern)
-    """A pattern that has no program here; the text says why, and fits behind the word `pattern`."""
+    """A pattern that has no program here, and why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the regular expression {reason}")
 
 
 class Look(IntEnum):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from portico.model.errors import NOT_SERVED, PorticoError
 from portico.policy.actions.urls import Redirect, UrlRewrite
 from portico.policy.template import Template
 from portico.translate.policy.actions.compiled import Compiled, Compiler
@@ -11,10 +12,15 @@ from portico.translate.policy.lua import Code, LuaValue
 
 
 def pattern(template: Template) -> LuaValue:
-    """A regular expression: compiled here, or a function of the visit that makes its text."""
-    from portico.translate.policy.regular_expressions import lua_program
+    """A regular expression: compiled here, or a function of the visit that makes its text. Raises NOT_SERVED."""
+    from portico.translate.policy.regular_expressions import RegexRefused, lua_program
 
-    return Code(lua_program(template.literal)) if template.literal is not None else text(template)
+    if template.literal is None:
+        return text(template)
+    try:
+        return Code(lua_program(template.literal))
+    except RegexRefused as refused:
+        raise PorticoError(NOT_SERVED, f"{template.literal[:60]}: {refused}") from None
 
 
 def _redirect(config: Redirect) -> Compiled:
