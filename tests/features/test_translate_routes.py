@@ -7,10 +7,12 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from kit.policies import policy_text, rule
 from kit.translated import TranslatedEdge, endpoint, http_upstream, translated_edge
 from portico.model import errors
 from portico.model.endpoint import Pool
 from portico.model.route import (
+    Answer,
     Backend,
     FieldMatch,
     Match,
@@ -180,3 +182,24 @@ async def test_a_backend_that_is_none_and_one_that_is_offline(edge: TranslatedEd
     ):
         answer = await ask(edge, "broken.edge.test", path)
         assert (answer.status_code, answer.headers["portico-error-code"]) == (code.status, str(code)), path
+
+
+async def test_a_policy_comes_first(edge: TranslatedEdge) -> None:
+    policy = policy_text(
+        rule(("deny", {"status_code": 451}), when=["req.url.path == '/a/no'"]),
+        rule(("url-rewrite", {"from": "/old/(.*)", "to": "/a/$1"}), when=["req.url.path.startsWith('/old')"]),
+        rule(("add-headers", {"headers": {"x-kind": "told"}}), when=["req.url.path == '/told'"]),
+    )
+    told = Match(headers=(FieldMatch("x-kind", "told"),))
+    routes = (to("a", at("/a")), to("told", told), Route("own", (at("/own"),), answer=Answer(403, "own\n")))
+    pools = await serve_pools(edge, "a", "told")
+    await edge.publish(endpoint("https://policy.edge.test", routes=routes, pools=pools, traffic_policy=policy))
+    seen = {
+        path: await ask(edge, "policy.edge.test", path) for path in ("/a/no", "/a/b", "/old/c", "/told", "/own", "/")
+    }
+    assert seen["/a/no"].status_code == 451
+    assert seen["/a/b"].text.startswith("a\nGET /a/b ")
+    assert seen["/old/c"].text.startswith("a\nGET /a/c ")
+    assert seen["/told"].text.startswith("told\n")
+    assert (seen["/own"].status_code, seen["/own"].text) == (403, "own\n")
+    assert seen["/"].headers["portico-error-code"] == str(errors.NO_ROUTE)
