@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import grpc
 import pytest
 import pytest_asyncio
 
-from kit.envoy import eventually
+from kit.envoy import eventually, free_port
 from kit.translated import (
     MARK,
     Answer,
@@ -334,3 +335,37 @@ async def test_slow_start_is_taken(edge: TranslatedEdge, three: list[UnixSocket]
     await who(edge)
     await edge.publish(endpoint(URL, *three[:2], balancing=Balancing(slow_start=SlowStart(600, 1))))
     assert set(await who(edge, 4)) <= {"a", "b"}
+
+
+async def test_bytes_by_the_visitors_address_and_checked(edge: TranslatedEdge) -> None:
+    port = free_port()
+
+    def speaking(name: str) -> Serve:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            head = await reader.readexactly(16)
+            if head[12] == 0x20:  # LOCAL
+                writer.write(PROBE_ANSWER if name != "dead" else b"")
+            else:
+                writer.write(name.encode())
+            writer.close()
+
+        return serve
+
+    sockets = [await edge.serve(speaking(name), f"bytes-{name}") for name in ("one", "two", "dead")]
+    health = HealthCheck(interval=0.2, timeout=1.0, idle_interval=0.2)
+    by_address = endpoint(f"tcp://edge.test:{port}", *sockets, balancing=Balancing(Method.MAGLEV, health=health))
+
+    async def heard() -> str:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        said = await reader.read()
+        writer.close()
+        return said.decode()
+
+    await edge.publish(by_address)
+    assert len({await heard() for _ in range(8)}) == 1
+    await edge.publish(replace(by_address, balancing=Balancing(Method.ROUND_ROBIN, health=health)))
+
+    async def without_the_dead() -> bool:
+        return {await heard() for _ in range(8)} == {"one", "two"}
+
+    await eventually(without_the_dead)
