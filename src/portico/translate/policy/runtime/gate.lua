@@ -3,11 +3,17 @@ local tostring, error, ipairs, pairs = tostring, error, ipairs, pairs
 local gate = {}
 P.gate = gate
 
---- The gate's answer, as P.json.decode gives it. `question` is JSON. An error where there is none: the visit ends then.
-function gate.ask(visit, path, question, milliseconds)
-  local headers, body = visit.handle:httpCall("gate", {
+local function asked(visit, path, question, milliseconds)
+  return visit.handle:httpCall("gate", {
     [":method"] = "POST", [":path"] = path, [":authority"] = "gate", ["content-type"] = "application/json",
   }, question, milliseconds)
+end
+
+--- The gate's answer, as P.json.decode gives it. `question` is JSON. An error where there is none: the visit ends then.
+--- `again`: whether it may be asked twice, where the gate has died over it. The second time waits for the next one.
+function gate.ask(visit, path, question, milliseconds, again)
+  local headers, body = asked(visit, path, question, milliseconds)
+  if again and headers[":status"] == "503" then headers, body = asked(visit, path, question, milliseconds) end
   local answer = headers[":status"] == "200" and body and P.json.decode(body)
   if not answer then error("the gate answered " .. tostring(headers[":status"]) .. " to " .. path, 0) end
   return answer.values

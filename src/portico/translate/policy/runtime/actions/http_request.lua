@@ -1,5 +1,6 @@
 -- http-request: the gate sends it, and tries again where its condition says so.
 local ipairs = ipairs
+local SAFE = {GET = true, OPTIONS = true}
 local HOPS = "portico-http-request-hops" -- gate/errands.py
 
 local function pairs_of(visit, given)
@@ -22,7 +23,7 @@ P.action["http-request"] = function(visit, action)
     {"visitor", visit:get("conn.client_ip")},
     {"hops", visit.phase ~= "response" and visit.handle:headers():get(HOPS) or ""},
   }))
-  local answer = P.gate.ask(visit, "/errands", question, action.seconds * 1000 + 5000)
+  local answer = P.gate.ask(visit, "/errands", question, action.seconds * 1000 + 5000, SAFE[action.method])
   local left = {{"req", answer.req}, {"res", answer.res}, {"attempts", answer.attempts}}
   if answer.error ~= "" then
     left[4] = {"error", P.map({{"code", action.code}, {"message", answer.error}})}

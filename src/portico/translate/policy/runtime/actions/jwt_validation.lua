@@ -74,7 +74,7 @@ P.action["jwt-validation"] = function(visit, action)
   local now = P.gate.now(visit)
   local results = known:get(question, now)
   if not results then
-    local answer = P.gate.ask(visit, "/tokens", question, MILLISECONDS)
+    local answer = P.gate.ask(visit, "/tokens", question, MILLISECONDS, true)
     if answer.passed ~= true then return P.gate.reply(visit, answer) end
     results = answer.results
     known:keep(question, results, answer["until"])

@@ -67,7 +67,7 @@ local function sign_in(visit, action)
   local results = session ~= "" and known:get(key, now)
   if not results then
     local question = '{"visit":' .. visit_text(visit, action.headers) .. ',"action":' .. asked .. "}"
-    local answer = P.gate.ask(visit, "/sign-in", question, MILLISECONDS)
+    local answer = P.gate.ask(visit, "/sign-in", question, MILLISECONDS, true)
     if answer.passed ~= true then return P.gate.reply(visit, answer) end
     results = answer.results
     for i = 1, answer.set_cookies.n do visit.cookies[#visit.cookies + 1] = answer.set_cookies[i] end
@@ -96,7 +96,7 @@ function P.sign_in_path(visit, actions)
     if done then texts[#texts + 1] = text end
   end
   local asked = '{"visit":' .. visit_text(visit, actions[1].headers) .. ',"actions":[' .. table.concat(texts, ",") .. "]}"
-  local answer = P.gate.ask(visit, "/sign-in/path", asked, MILLISECONDS)
+  local answer = P.gate.ask(visit, "/sign-in/path", asked, MILLISECONDS, true)
   if answer.passed == true then return false end
   return P.gate.reply(visit, answer)
 end
