@@ -31,13 +31,17 @@ local P = ...
 return function(body, ...)
   local done, value = pcall(body, ...)
   if done then return true, value end
-  return false, P.reason_of(value)
+  return false, P.reason_of(value), type(value) == "table" and getmetatable(value) == P.Failure
 end
 """
 
 
 class LuaError(Exception):
-    """What Lua raised, in its words."""
+    """The failure that an expression raised, in its words."""
+
+
+class LuaBrokenError(Exception):
+    """What Lua raised beside failures: a mistake in the library."""
 
 
 class Lua:
@@ -68,7 +72,7 @@ class Lua:
         """What a function of Lua gives for arguments that are Lua's already. Raises LuaError."""
         done, *found = self._call(body, *arguments)
         if not done:
-            raise LuaError(found[0].decode(errors="replace"))
+            raise (LuaError if found[1] else LuaBrokenError)(found[0].decode(errors="replace"))
         return found[0] if found else None
 
     def function(self, name: str, *arguments: Any) -> Any:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from kit.agreement import FAILED, agree, by_lua
 from kit.lua import lua
 from portico.policy.expressions import Expression, compile_expression
+from portico.policy.functions import functions
 from portico.translate.policy.lua import literal
 
 
@@ -149,6 +150,36 @@ def test_a_text_may_end_where_the_whole_one_does(a: str, i: int, j: int) -> None
     # cel-cpp (in cel-expr-python 0.1.3) takes an end at the size for one beyond it; cel-go, ngrok's library, does not.
     expected = a[i:j] if 0 <= i <= j <= len(a) else FAILED
     assert by_lua("vars.a.substring(vars.i, vars.j)", {"vars": {"a": a, "i": i, "j": j}}) == expected
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=6), st.binary(max_size=3), st.integers(-1, 7))
+def test_bytes_that_are_no_text_break_nothing(a: bytes, b: bytes, i: int) -> None:
+    texts = {"a": a.decode("utf-8", "surrogateescape"), "b": b.decode("utf-8", "surrogateescape"), "i": i}
+    for method in METHODS:
+        by_lua(method, {"vars": texts})  # fails, or has a value
+
+
+def calls() -> list[str]:
+    """Every function that knows nothing of the visit, of values whose types nobody knows."""
+    names = ("vars.a", "vars.b", "vars.c")
+    found = []
+    for function in functions():
+        if function.steady:
+            target, arguments = (f"{names[0]}.", names[1:]) if function.method else ("", names)
+            count = len(function.parameters) - bool(function.method)
+            found.append(f"{target}{function.name}({', '.join(arguments[:count])})")
+    return sorted(set(found))
+
+
+VALUE = st.recursive(ANY, lambda below: st.lists(below, max_size=3) | st.dictionaries(TEXTS, below, max_size=1))
+
+
+@settings(deadline=None)
+@given(VALUE, VALUE | st.sampled_from(["hex", "base64", "10.0.0.0/8"]), SMALL)
+def test_functions_look_at_what_they_are_given(a: Any, b: Any, c: int) -> None:
+    for text in calls():
+        agree(text, {"vars": {"a": a, "b": b, "c": c}})
 
 
 @settings(deadline=None)
