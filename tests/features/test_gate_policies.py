@@ -182,6 +182,19 @@ async def test_visitors_cannot_say_who_they_are(
     assert answer.text.lower().count("ngrok-auth-user-email") == 1
 
 
+async def test_upstreams_do_not_see_sessions(edge: TranslatedEdge, served: Served, provider: IdentityProvider) -> None:
+    visitor = Visitor(edge, await served(rule(sign_in(provider))))
+    visitor.cookies = {"theme": "dark"}
+    answer = await visitor.sign_in()
+    assert "cookie: theme=dark\r\n" in answer.text
+    visitor.cookies["lang"] = "en"
+    visitor.cookies = dict(reversed(visitor.cookies.items()))
+    answer = await visitor.get()
+    assert "cookie: lang=en; theme=dark\r\n" in answer.text
+    visitor.cookies = {name: value for name, value in visitor.cookies.items() if "portico" in name}
+    assert "cookie" not in (await visitor.get()).text
+
+
 async def test_programs_are_told(edge: TranslatedEdge, served: Served, provider: IdentityProvider) -> None:
     host = await served(rule(sign_in(provider)))
     answer = await edge.get(host, "/api", headers={"accept": "application/json"})

@@ -68,6 +68,7 @@ def policy_filters(policy: Policy, script: str, place: Place) -> list[Body]:
     segments, around = _segments(policy)
     if around and len(segments) == 1:
         segments = [_Segment(), *segments]  # what the last one writes for them, the first one takes back
+    sign_ins = _sign_ins(policy)
     keeps = sorted(_kept_for_response(policy))
     found: list[Body] = []
     for number, segment in enumerate(segments):
@@ -87,17 +88,16 @@ def policy_filters(policy: Policy, script: str, place: Place) -> list[Body]:
             "hop": place.hop,
             "inner_class": place.inner_class,
             "endpoint": place.facts(),
-            "sign_ins": (_sign_ins(policy) or None) if number == 0 else None,
+            "sign_ins": sign_ins if sign_ins and number == 0 else None,
+            "signs_in": bool(sign_ins),
         }
         found += [_lua(program, script, number), *segment.behind]
     return found
 
 
 def _responds(policy: Policy) -> bool:
-    """Whether anything is done when the response comes: a breaker counts it, a sign-in renews its cookie with it."""
-    return bool(policy.on_http_response) or any(
-        isinstance(action.config, CircuitBreaker | SignIn) for action in policy.actions()
-    )
+    """Whether anything is done when the response comes."""
+    return bool(policy.on_http_response) or any(action.type == CircuitBreaker.TYPE for action in policy.actions())
 
 
 def _sign_ins(policy: Policy) -> list[LuaValue]:

@@ -104,6 +104,7 @@ local function request(visit)
   if run_rules(visit, "request", program.request) then return end
   visit:save()
   if program.token then
+    if program.signs_in then P.hide_sessions(visit) end
     visit.handle:headers():replace(TOKEN, program.token)
     visit.handle:clearRouteCache()
   end
@@ -111,12 +112,12 @@ end
 
 local function response(visit)
   local program = visit.program
+  if program.signs_in and program.last then P.give_cookies(visit) end
   if program.compresses and program.first then P.restore_cache_control(visit.handle) end
   if not program.last or not program.responds then return end
   -- A visit that a policy has ended, or that never came as far as this, has no response of an upstream.
   if visit:load() and visit.ended ~= "answered" then
     P.count_for_breakers(visit)
-    P.give_cookies(visit)
     run_rules(visit, "response", program.response)
   end
   if program.compresses then P.settle_compression(visit) end

@@ -17,7 +17,7 @@ P.Visit = Visit
 function Visit.new(handle, program)
   local visit = {
     handle = handle, program = program, phase = "connect", known = {},
-    watched = P.list({}), cookies = P.list({}), vars = P.Map.new(), results = P.Map.new(), kept = P.Map.new(),
+    watched = P.list({}), vars = P.Map.new(), results = P.Map.new(), kept = P.Map.new(),
   }
   return setmetatable(visit, Visit)
 end
@@ -84,7 +84,7 @@ function Visit:save()
     end
   end
   local state = P.map({
-    {"vars", self.vars}, {"results", self.results}, {"kept", self.kept}, {"watched", self.watched}, {"cookies", self.cookies},
+    {"vars", self.vars}, {"results", self.results}, {"kept", self.kept}, {"watched", self.watched},
     {"fired", self.fired or P.null}, {"ended", self.ended or P.null}, {"forwarding", self.forwarding or P.null},
   })
   self:note(STATE .. self.program.hop, P.json.encode(P.packed(state)))
@@ -97,7 +97,6 @@ function Visit:load()
   if not text then return false end
   local state = P.unpacked(P.json.decode(text)).values
   self.vars, self.results, self.kept, self.watched = state.vars, state.results, state.kept, state.watched
-  self.cookies = state.cookies
   for _, name in ipairs({"fired", "ended", "forwarding"}) do
     self[name] = state[name] ~= P.null and state[name] or nil
   end

@@ -61,6 +61,22 @@ local function introduce(visit, action, results)
   visit:changed()
 end
 
+-- Cookies for the response stand beside the stream: it passes each filter, and none must load the whole state for them.
+local COOKIES = "cookies"
+
+local function noted_cookies(visit)
+  local of = visit.handle:streamInfo():dynamicMetadata():get("portico")
+  local lines = of and of[COOKIES]
+  return lines and #lines > 0 and lines or nil
+end
+
+local function renew(visit, given)
+  if given.n == 0 then return end
+  local lines = noted_cookies(visit) or {}
+  for i = 1, given.n do lines[#lines + 1] = given[i] end
+  visit:note(COOKIES, lines)
+end
+
 local function sign_in(visit, action)
   local asked, session, now = action_text(visit, action), session_of(visit), P.gate.now(visit)
   local key = asked .. "\n" .. scheme(visit) .. visit.handle:headers():get(":authority") .. "\n" .. session
@@ -70,8 +86,7 @@ local function sign_in(visit, action)
     local answer = P.gate.ask(visit, "/sign-in", question, MILLISECONDS, true)
     if answer.passed ~= true then return P.gate.reply(visit, answer) end
     results = answer.results
-    for i = 1, answer.set_cookies.n do visit.cookies[#visit.cookies + 1] = answer.set_cookies[i] end
-    visit.cookies.n = #visit.cookies
+    renew(visit, answer.set_cookies)
     if session ~= "" and answer["until"] > now then known:keep(key, results, answer["until"]) end
   end
   introduce(visit, action, results)
@@ -101,7 +116,24 @@ function P.sign_in_path(visit, actions)
   return P.gate.reply(visit, answer)
 end
 
---- Gives the visitor the cookies of a session that was renewed on the way.
+--- Gives the visitor the cookies of sessions that were renewed on the way.
 function P.give_cookies(visit)
-  for i = 1, visit.cookies.n do visit.handle:headers():add("set-cookie", visit.cookies[i]) end
+  local lines = noted_cookies(visit)
+  if not lines then return end
+  for _, line in ipairs(lines) do visit.handle:headers():add("set-cookie", line) end
+  visit:note(COOKIES, {})
+end
+
+--- Keeps sessions from upstreams, which have no use for them: they are long, and good for every endpoint of their domain.
+function P.hide_sessions(visit)
+  local fields = visit.handle:headers()
+  local cookies = fields:get("cookie")
+  if not cookies or not cookies:find("portico-", 1, true) then return end
+  local kept = {}
+  for cookie in cookies:gmatch("[^;]+") do
+    cookie = cookie:match("^%s*(.-)%s*$")
+    local name = cookie:gsub("^__%a+%-", "")
+    if not (name:find("^portico%-session%-") or name:find("^portico%-sign%-in%-")) then kept[#kept + 1] = cookie end
+  end
+  if #kept > 0 then fields:replace("cookie", table.concat(kept, "; ")) else fields:remove("cookie") end
 end
