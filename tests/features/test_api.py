@@ -68,6 +68,14 @@ def test_every_stored_resource_is_made_got_listed_changed_and_removed(client: Of
             "private_key_pem": key.read_text(),
         },
         "certificate_authorities": {"ca_pem": pairs.ca.read_text()},
+        "ip_policies": {},
+        "ip_policy_rules": {
+            "ip_policy_id": client("ip_policies", "create")["id"],
+            "cidr": "192.0.2.0/24",
+            "action": "allow",
+        },
+        "vaults": {"name": "vault"},
+        "secrets": {"name": "secret", "value": "hush", "vault_name": client("vaults", "create", name="v")["name"]},
     }
     for name, arguments in creates.items():
         made = client(name, "create", description="made", metadata="m", **arguments)
@@ -81,6 +89,18 @@ def test_every_stored_resource_is_made_got_listed_changed_and_removed(client: Of
             client(name, "get", id=made["id"])
         assert (caught.value.kind, caught.value.status) == ("NotFoundError", 404), name
         assert caught.value.operation_id.startswith("op_"), name
+
+
+def test_lists_are_filtered_by_the_official_client(client: OfficialClient) -> None:
+    made = [client("ip_policies", "create", metadata=f"filtered {number}")["id"] for number in range(3)]
+    found = client("ip_policies", "list", filter="obj.metadata.startsWith('filtered')", limit="1")
+    assert [entry["id"] for entry in found] == made[::-1]
+    vault = client("vaults", "create", name="listed")["id"]
+    secret = client("secrets", "create", name="a", value="b", vault_id=vault)
+    assert client("vaults", "get_secrets_by_vault", id=vault)["secrets"] == [secret]
+    with pytest.raises(OfficialError, match="there is no field obj") as caught:
+        client("ip_policies", "list", filter="obj.nothing == 1")
+    assert caught.value.status == 400
 
 
 def test_errors_have_ngroks_shape(client: OfficialClient, edge: RunningEdge) -> None:
@@ -121,6 +141,29 @@ def test_revoking_a_credential_drops_its_sessions_and_refuses_them(
     with pytest.raises(PorticoError) as caught:
         forward(edge, service, made["token"])
     assert caught.value.code.number == 107
+
+
+def test_a_user_who_is_removed_loses_his_sessions(
+    client: OfficialClient, edge: RunningEdge, service: int, visitor: Visitor
+) -> None:
+    key = {"PORTICO_API_KEY": (edge.data_dir / "api-key").read_text().strip()}
+    made = cli(edge, "users", "create", "--name", "Ann", "--email", "ann@example.com", "--role", "member", **key)
+    user = json.loads(made.stdout)["id"]
+    token = client("credentials", "create", owner_id=user)["token"]
+    his_key = client("api_keys", "create", owner_id=user)["token"]
+    listener = forward(edge, service, token)
+    url = listener.url()
+    with official_client(edge, his_key) as his:
+        assert [endpoint["url"] for endpoint in his("endpoints", "list")] == [url]
+        assert visitor.get(url)[0] == 200
+        assert cli(edge, "users", "delete", user, **key).returncode == 0
+        eventually(lambda: visitor.get(url)[0] == 404)
+        with pytest.raises(OfficialError) as caught:
+            his("endpoints", "list")
+        assert caught.value.status == 401
+    portico.kill()
+    with pytest.raises(PorticoError):
+        forward(edge, service, token)
 
 
 def test_an_acl_limits_what_a_credential_may_bind_from_the_next_bind_on(

@@ -19,6 +19,8 @@ class ApiKeyView(StoredView):
     """An API key; the key itself is told once, in the answer to its creation."""
 
     token: str | None
+    user_id: str | None
+    """Whose it is among the owner's users; null where it is the owner's own."""
 
 
 class ApiKeyResource(StoredResource["Credential"]):
@@ -43,4 +45,4 @@ class ApiKeyResource(StoredResource["Credential"]):
 
     def show(self, call: Call, value: "Credential") -> ApiKeyView:
         """Without the key."""
-        return ApiKeyView(**self.fields(call, value), token=None)
+        return ApiKeyView(**self.fields(call, value), token=None, user_id=value.user_id)

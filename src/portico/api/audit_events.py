@@ -17,6 +17,7 @@ class AuditEventView(View):
 
     created_at: datetime
     owner_id: str
+    user_id: str | None
     api_key_id: str
     operation_id: str
     action: str
@@ -35,11 +36,11 @@ class AuditEventResource(Resource["AuditEvent"]):
 
     def page(self, call: Call, unit: "Unit", before_id: str | None, limit: int) -> "Sequence[AuditEvent]":
         """Newest first."""
-        return unit.audit.page(owner_id=call.caller.scope, before_id=before_id, limit=limit)
+        return unit.audit.page(call.caller.scope, before_id=before_id, limit=limit)
 
     def find(self, call: Call, unit: "Unit", ident: str) -> "AuditEvent | None":
         """One event."""
-        return unit.audit.find(ident, owner_id=call.caller.scope)
+        return unit.audit.find(ident, call.caller.scope)
 
     def show(self, call: Call, value: "AuditEvent") -> AuditEventView:
         """One event."""
@@ -48,6 +49,7 @@ class AuditEventResource(Resource["AuditEvent"]):
             uri=call.uri(self.name, value.id),
             created_at=value.created_at,
             owner_id=value.owner_id,
+            user_id=value.user_id,
             api_key_id=value.api_key_id,
             operation_id=value.operation_id,
             action=value.action,

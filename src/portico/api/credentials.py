@@ -32,6 +32,8 @@ class CredentialView(StoredView):
 
     token: str | None
     acl: list[str]
+    user_id: str | None
+    """Whose it is among the owner's users; null where it is the owner's own."""
 
 
 class CredentialResource(StoredResource["Credential"]):
@@ -61,7 +63,7 @@ class CredentialResource(StoredResource["Credential"]):
 
     def show(self, call: Call, value: "Credential") -> CredentialView:
         """Without the token."""
-        return CredentialView(**self.fields(call, value), token=None, acl=list(value.acl.rules))
+        return CredentialView(**self.fields(call, value), token=None, acl=list(value.acl.rules), user_id=value.user_id)
 
     async def updated(self, node: Node, value: "Credential") -> None:
         """Sessions get the new rules."""

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portico.api.problems import problem_response
 from portico.api.resource import Caller
+from portico.api.roles import check_role
 from portico.model.errors import (
     API_AUTHORIZATION_MALFORMED,
     API_CONTENT_TYPE,
@@ -65,6 +66,7 @@ class Door:
         headers = Headers(scope=scope)
         try:
             caller = await run_in_threadpool(self._caller, headers)
+            check_role(caller, scope["method"], scope["path"])
             _check_version(headers)
             body = await _read(headers, receive)
             if body and scope["method"] in ("POST", "PATCH", "PUT"):
@@ -87,10 +89,15 @@ class Door:
             holder = unit.api_keys.holder_of(key)
             if holder is None and unit.authtokens.holder_of(key) is not None:
                 raise PorticoError(API_KEY_IS_AUTHTOKEN, "this is an authtoken, not an API key")
+            user = unit.users.find(holder[1].user_id) if holder and holder[1].user_id else None
         if holder is None:
             raise PorticoError(API_KEY_UNKNOWN, "the API key is not known to this edge")
         owner, credential = holder
-        return Caller(owner, credential.id, key)
+        if credential.user_id is None:
+            return Caller(owner, credential.id, key)
+        if user is None:
+            raise PorticoError(API_KEY_UNKNOWN, "the API key's user is gone")
+        return Caller(owner, credential.id, key, user.id, user.role)
 
 
 def _check_version(headers: Headers) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from portico.api.live_resource import Named, newest_first
+from portico.api.live_resource import Named, newest_first, seen
 from portico.api.policy_text import check_policy_text
 from portico.api.ports import LiveEndpoint, Node
 from portico.api.resource import Call, StoredResource
@@ -111,21 +111,18 @@ class EndpointResource(StoredResource[Any]):
     def page(self, call: Call, unit: "Unit", before_id: str | None, limit: int) -> "Sequence[Listed]":
         """What agents and the settings serve, and cloud endpoints, in falling order of ids."""
         ids, urls = (set(call.query.get(name, ())) for name in self.filters)
-        live = (one for one in call.node.endpoints() if call.caller.scope in (None, one.owner_id))
-        listed: list[Listed] = [Named(PREFIX + one.id, one) for one in live]
-        listed += unit.cloud_endpoints.of_owner(call.caller.scope)
+        listed: list[Listed] = [Named(PREFIX + one.id, one) for one in seen(call, unit, call.node.endpoints())]
+        listed += unit.cloud_endpoints.within(call.caller.scope)
         wanted = (one for one in listed if (not ids or one.id in ids) and (not urls or str(_url(call, one)) in urls))
         return newest_first(wanted, before_id, limit)
 
     def find(self, call: Call, unit: "Unit", ident: str) -> "Listed | None":
         """The one of this id."""
-        stored = unit.cloud_endpoints.find(ident, owner_id=call.caller.scope)
+        stored = unit.cloud_endpoints.find(ident, call.caller.scope)
         if stored is not None:
             return stored
-        for one in call.node.endpoints():
-            if PREFIX + one.id == ident and call.caller.scope in (None, one.owner_id):
-                return Named(ident, one)
-        return None
+        live = seen(call, unit, call.node.endpoints())
+        return next((Named(ident, one) for one in live if PREFIX + one.id == ident), None)
 
     def filter_values(self, view: EndpointView, texts: frozenset[str]) -> dict[str, object]:
         """ngrok's filters say `agent` where its clients know `ephemeral`."""

@@ -92,7 +92,7 @@ class IpPolicyRuleResource(StoredResource["IpPolicyRule"]):
 
     def create(self, call: Call, unit: "Unit", owner_id: str, body: IpPolicyRuleCreate) -> "tuple[IpPolicyRule, str]":
         """Add a rule to a policy that the caller may see."""
-        policy = unit.ip_policies.find(body.ip_policy_id, owner_id=call.caller.scope)
+        policy = unit.ip_policies.find(body.ip_policy_id, call.caller.scope)
         if policy is None:
             raise PorticoError(API_FIELD_INVALID, f"ip_policy_id: there is no IP policy {body.ip_policy_id!r}")
         if unit.ip_policy_rules.count(policy.id) >= MOST_RULES:

@@ -2,7 +2,7 @@
 
 import heapq
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
@@ -23,6 +23,10 @@ class Owned(Protocol):
     def owner_id(self) -> str:
         """Whose it is."""
 
+    @property
+    def credential_id(self) -> str:
+        """By which its agent came in; empty where no agent did."""
+
 
 L = TypeVar("L", bound=Owned)
 
@@ -36,6 +40,15 @@ class Named(Generic[L]):
 
 
 One = TypeVar("One", bound=Identified)
+
+
+def seen(call: Call, unit: "Unit", live: Iterable[L]) -> Iterator[L]:
+    """Of what is live, what the caller sees: a member what came by a credential of his."""
+    scope = call.caller.scope
+    user = unit.users.find(scope.user_id) if scope.user_id else None
+    for one in live:
+        if scope.owner_id in (None, one.owner_id) and (user is None or one.credential_id in user.credential_ids):
+            yield one
 
 
 def newest_first(values: Iterable[One], before_id: str | None, limit: int) -> list[One]:
@@ -56,12 +69,10 @@ class LiveResource(Resource[Named[L]]):
 
     def page(self, call: Call, unit: "Unit", before_id: str | None, limit: int) -> Sequence[Named[L]]:
         """In falling order of ids."""
-        mine = (one for one in self.everything(call) if call.caller.scope in (None, one.owner_id))
+        mine = seen(call, unit, self.everything(call))
         return newest_first((Named(f"{self.prefix}{one.id}", one) for one in mine), before_id, limit)
 
     def find(self, call: Call, unit: "Unit", ident: str) -> Named[L] | None:
         """The one of this id."""
-        for one in self.everything(call):
-            if f"{self.prefix}{one.id}" == ident and call.caller.scope in (None, one.owner_id):
-                return Named(ident, one)
-        return None
+        mine = seen(call, unit, self.everything(call))
+        return next((Named(ident, one) for one in mine if f"{self.prefix}{one.id}" == ident), None)

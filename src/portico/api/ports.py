@@ -45,6 +45,8 @@ class LiveEndpoint:
     upstream_protocol: str = ""
     pooling: bool = False
     traffic_policy: str = ""
+    credential_id: str = ""
+    """By which its agent came in."""
     labels: dict[str, str] = field(default_factory=dict)
 
 

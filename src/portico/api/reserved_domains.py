@@ -19,6 +19,7 @@ from portico.model.errors import (
     PorticoError,
 )
 from portico.model.names import covers, is_wildcard
+from portico.model.owner import Scope
 from portico.model.x509 import read_key_pair_facts
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def _check_free(call: Call, unit: "Unit", owner_id: str, name: str) -> None:
 
 
 def _check_certificate(unit: "Unit", owner_id: str, name: str, certificate_id: str) -> None:
-    certificate = unit.tls_certificates.find(certificate_id, owner_id=owner_id)
+    certificate = unit.tls_certificates.find(certificate_id, Scope(owner_id))
     if certificate is None:
         raise PorticoError(
             API_FIELD_INVALID, f"certificate_id: the domain's owner has no certificate {certificate_id!r}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 from portico.api.ports import Node
 from portico.api.shapes import Create, Update, View
 from portico.model.errors import API_FIELD_INVALID, API_FORBIDDEN, API_IN_USE, PorticoError
-from portico.model.owner import DEFAULT_OWNER, Owner
+from portico.model.owner import DEFAULT_OWNER, EVERYBODY, Owner, Role, Scope
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -60,16 +60,21 @@ class Caller:
     owner: Owner
     key_id: str
     api_key: str = field(repr=False)
+    user_id: str | None = None
+    """None where the key is the owner's own."""
+    role: Role = Role.ADMIN
 
     @property
     def is_operator(self) -> bool:
         """Whether he sees and changes what belongs to others, too."""
-        return self.owner.name == DEFAULT_OWNER
+        return self.owner.name == DEFAULT_OWNER and self.role is not Role.MEMBER
 
     @property
-    def scope(self) -> str | None:
-        """The owner whose things he may see; None for everybody's."""
-        return None if self.is_operator else self.owner.id
+    def scope(self) -> Scope:
+        """Whose things he sees, and may change where his role lets him."""
+        if self.role is Role.MEMBER:
+            return Scope(self.owner.id, self.user_id)
+        return EVERYBODY if self.is_operator else Scope(self.owner.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +165,11 @@ class StoredResource(Resource[K]):
 
     def page(self, call: Call, unit: "Unit", before_id: str | None, limit: int) -> Sequence[K]:
         """Newest first."""
-        return self.records(unit).page(owner_id=call.caller.scope, before_id=before_id, limit=limit)
+        return self.records(unit).page(call.caller.scope, before_id=before_id, limit=limit)
 
     def find(self, call: Call, unit: "Unit", ident: str) -> K | None:
         """The one of this id, if the caller may see it."""
-        return self.records(unit).find(ident, owner_id=call.caller.scope)
+        return self.records(unit).find(ident, call.caller.scope)
 
     def changes(self, call: Call, unit: "Unit", value: K, body: Any) -> dict[str, object]:
         """The columns that an update sets."""
@@ -206,13 +211,19 @@ def list_field(resource: Resource[Any]) -> str:
 
 
 def owner_of_new(call: Call, unit: "Unit", body: Create) -> str:
-    """Whose the new one will be. Raises PorticoError: API_FORBIDDEN, API_FIELD_INVALID."""
-    wanted = body.owner_id
-    if not wanted or wanted in (call.caller.owner.id, call.caller.owner.name):
-        return call.caller.owner.id
-    if not call.caller.is_operator:
-        raise PorticoError(API_FORBIDDEN, "owner_id: only the operator makes things for others")
+    """Whose the new one will be, an owner or a user of his. Raises PorticoError: API_FORBIDDEN, API_FIELD_INVALID."""
+    caller, wanted = call.caller, body.owner_id
+    unit.act_for(caller.user_id)
+    if not wanted or wanted in (caller.owner.id, caller.owner.name, caller.user_id):
+        return caller.owner.id
+    user = unit.users.find(wanted, caller.scope)
+    if user is not None:
+        unit.act_for(user.id)
+        return user.owner_id
+    if not caller.is_operator:
+        raise PorticoError(API_FORBIDDEN, "owner_id: you may make things for yourself, and as an admin for your users")
     owner = unit.owners.get(wanted) or unit.owners.find(wanted)
     if owner is None:
-        raise PorticoError(API_FIELD_INVALID, f"owner_id: there is no owner {wanted!r}")
+        raise PorticoError(API_FIELD_INVALID, f"owner_id: there is no owner or user {wanted!r}")
+    unit.act_for(None)
     return owner.id

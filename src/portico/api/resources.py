@@ -15,9 +15,11 @@ from portico.api.ssh_credentials import SshCredentialResource
 from portico.api.tls_certificates import TlsCertificateResource
 from portico.api.tunnel_sessions import TunnelSessionResource
 from portico.api.tunnels import TunnelResource
+from portico.api.users import UserResource
 from portico.api.vaults import SecretResource, VaultResource
 
 RESOURCES: Final[tuple[Resource[Any], ...]] = (
+    UserResource(),
     ApiKeyResource(),
     CredentialResource(),
     SshCredentialResource(),

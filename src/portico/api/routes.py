@@ -317,12 +317,12 @@ def _delete(resource: StoredResource[Any], context: Context) -> Callable[..., An
 
 
 def _detach(resource: StoredResource[Any], context: Context, reference: str) -> Callable[..., Any]:
-    async def detach(request: Request, id: str) -> Response:  # noqa: A002
+    async def detach(request: Request, id: str, if_match: IfMatch = None) -> Response:  # noqa: A002
         call = context.call(request)
 
         def write() -> Any:
             with context.store.write() as unit:
-                context.find(call, unit, resource, id)
+                _check_etag(if_match, resource.show(call, context.find(call, unit, resource, id)))
                 changed = resource.records(unit).change(id, **{f"{reference}_id": None})
                 _audit(call, unit, "update", resource, id, [f"{reference}_id"])
                 return changed
@@ -386,6 +386,7 @@ def _audit(call: Call, unit: Unit, action: str, resource: Resource[Any], ident: 
     caller: Caller = call.caller
     unit.audit.add(
         owner_id=caller.owner.id,
+        user_id=caller.user_id,
         api_key_id=caller.key_id,
         operation_id=call.operation_id,
         action=action,
@@ -397,7 +398,15 @@ def _audit(call: Call, unit: Unit, action: str, resource: Resource[Any], ident: 
 
 def _tell(call: Call, action: str, resource: Resource[Any], ident: str) -> None:
     facts = {"action": action, "resource": resource.name, "id": ident, "operation": call.operation_id}
-    log.info("api change", extra={**facts, "owner": call.caller.owner.name, "api_key": call.caller.key_id})
+    log.info(
+        "api change",
+        extra={
+            **facts,
+            "owner": call.caller.owner.name,
+            "user": call.caller.user_id or "",
+            "api_key": call.caller.key_id,
+        },
+    )
 
 
 def _json(view: BaseModel, status: int, tag: str = "") -> Response:

@@ -49,7 +49,8 @@ class Create(Body):
     description: Description = Field(default="", description="What it is for, at most 255 bytes.")
     metadata: Metadata = Field(default="", description="Data of your own, at most 4096 bytes.")
     owner_id: Annotated[Text, Field(max_length=63)] | None = Field(
-        default=None, description="Whose it will be, by id or name; yours if left out. For the operator only."
+        default=None,
+        description="Whose it will be: a user of yours by id, or, for the operator, an owner by id or name.",
     )
 
 

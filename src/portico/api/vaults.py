@@ -203,9 +203,10 @@ def _vault(call: Call, unit: "Unit", owner_id: str, body: SecretCreate) -> "Vaul
     if bool(body.vault_id) == bool(body.vault_name):
         raise PorticoError(API_FIELD_INVALID, "vault_id: give the vault's id, or its name as vault_name")
     if body.vault_id:
-        vault = unit.vaults.find(body.vault_id, owner_id=call.caller.scope)
+        vault = unit.vaults.find(body.vault_id, call.caller.scope)
     else:
-        vault = unit.vaults.named(owner_id, body.vault_name)
+        named = unit.vaults.named(owner_id, body.vault_name)
+        vault = unit.vaults.find(named.id, call.caller.scope) if named else None
     if vault is None:
         raise PorticoError(API_FIELD_INVALID, "vault_id, vault_name: there is no such vault")
     return vault

@@ -231,5 +231,6 @@ def _live_endpoint(bind: LiveBind, session: Session) -> LiveEndpoint:
         upstream_protocol=f"http{request.upstream_http}" if is_http else "",
         pooling=request.pooling,
         traffic_policy=request.traffic_policy,
+        credential_id=session.credential,
         labels=request.labels,
     )

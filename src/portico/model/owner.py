@@ -1,10 +1,33 @@
 """Owners: whose sessions, endpoints and domains they are."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 DEFAULT_OWNER: Final = "default"
 """The owner that the first start makes."""
+
+
+class Role(StrEnum):
+    """What a user may do among his owner's things."""
+
+    ADMIN = "admin"
+    """Everything; also users."""
+    MEMBER = "member"
+    """What he made himself."""
+    VIEWER = "viewer"
+    """Look at everything, change nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose things somebody sees: None means everybody's."""
+
+    owner_id: str | None = None
+    user_id: str | None = None
+
+
+EVERYBODY: Final = Scope()
 
 
 @dataclass(frozen=True, slots=True)

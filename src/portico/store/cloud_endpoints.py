@@ -59,10 +59,6 @@ class CloudEndpoints(Records[CloudEndpointRow, CloudEndpoint]):
             )
         )
 
-    def of_owner(self, owner_id: str | None) -> list[CloudEndpoint]:
-        """Those of one owner, or of all."""
-        return [endpoint for endpoint in self.all() if owner_id in (None, endpoint.owner_id)]
-
 
 def _to_endpoint(row: CloudEndpointRow) -> CloudEndpoint:
     return CloudEndpoint(

@@ -30,6 +30,8 @@ class Credential:
     created_at: datetime
     source: str
     acl: Acl = EVERYTHING
+    user_id: str | None = None
+    """Whose it is among the owner's users; None where it is the owner's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ def _to_credential(row: AuthtokenRow | ApiKeyRow) -> Credential:
         created_at=row.created_at,
         source=row.source,
         acl=acl,
+        user_id=row.user_id,
     )
 
 

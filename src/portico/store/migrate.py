@@ -10,7 +10,7 @@ from portico.model.errors import STORE_UNUSABLE, PorticoError
 
 log = logging.getLogger(__name__)
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 """The newest migration; a store that is there already needs no Alembic, which takes a while to import."""
 SCRIPTS: Final = Path(__file__).parent / "migrations"
 

@@ -1,15 +1,18 @@
 """What the repositories of owners' things have in common."""
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import inspect, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, inspect, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from portico.model.owner import EVERYBODY, Scope
 from portico.store.tables import Record
 
 R = TypeVar("R", bound=Record)
 V = TypeVar("V")
+ACTING_USER: Final = "portico_user"
+"""Key of `Session.info`: id of the user whose new rows will be."""
 
 
 class Records(Generic[R, V]):
@@ -20,13 +23,13 @@ class Records(Generic[R, V]):
         self._session = session
         self._table = table
         self._kind = kind
+        self._seen_by: InstrumentedAttribute[Any] = table.user_id
+        """What has the id of the user who sees a row."""
         self._to_value = to_value
 
-    def page(self, *, owner_id: str | None = None, before_id: str | None = None, limit: int = 100) -> list[V]:
-        """At most `limit`, newest first, of one owner or of all; those made before `before_id`."""
-        query = select(self._table).order_by(self._table.id.desc()).limit(limit)
-        if owner_id is not None:
-            query = query.where(self._table.owner_id == owner_id)
+    def page(self, scope: Scope = EVERYBODY, *, before_id: str | None = None, limit: int = 100) -> list[V]:
+        """At most `limit`, newest first, of what `scope` sees; those made before `before_id`."""
+        query = self._within(scope).order_by(self._table.id.desc()).limit(limit)
         if before_id is not None:
             query = query.where(self._table.id < before_id)
         return [self._to_value(row) for row in self._session.scalars(query)]
@@ -35,12 +38,14 @@ class Records(Generic[R, V]):
         """All, oldest first."""
         return [self._to_value(row) for row in self._session.scalars(select(self._table).order_by(self._table.id))]
 
-    def find(self, record_id: str, *, owner_id: str | None = None) -> V | None:
-        """The one of this id, if it is that owner's."""
-        row = self._session.get(self._table, record_id)
-        if row is None or owner_id not in (None, row.owner_id):
-            return None
-        return self._to_value(row)
+    def within(self, scope: Scope) -> list[V]:
+        """All that `scope` sees, oldest first."""
+        return [self._to_value(row) for row in self._session.scalars(self._within(scope).order_by(self._table.id))]
+
+    def find(self, record_id: str, scope: Scope = EVERYBODY) -> V | None:
+        """The one of this id, if `scope` sees it."""
+        row = self._session.scalar(self._within(scope).where(self._table.id == record_id))
+        return None if row is None else self._to_value(row)
 
     def change(self, record_id: str, **changes: object) -> V:
         """Set columns of the row, which must be there."""
@@ -64,7 +69,14 @@ class Records(Generic[R, V]):
         self._session.flush()
         return True
 
+    def _within(self, scope: Scope) -> Select[R]:
+        query = select(self._table)
+        if scope.owner_id is not None:
+            query = query.where(self._table.owner_id == scope.owner_id)
+        return query if scope.user_id is None else query.where(self._seen_by == scope.user_id)
+
     def _keep(self, row: R) -> V:
+        row.user_id = self._session.info.get(ACTING_USER)
         self._session.add(row)
         self._session.flush()
         return self._to_value(row)

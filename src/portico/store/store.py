@@ -28,11 +28,13 @@ from portico.store.idempotency import Answers
 from portico.store.ip_policies import IpPolicies, IpPolicyRules
 from portico.store.migrate import migrate
 from portico.store.owners import Owners
+from portico.store.records import ACTING_USER
 from portico.store.reserved_addrs import ReservedAddrs
 from portico.store.sealing import Sealer
 from portico.store.signing_keys import SigningKeys
 from portico.store.tables import ApiKeyRow, AuthtokenRow
 from portico.store.uploads import CertificateAuthorities, TlsCertificates
+from portico.store.users import Users
 from portico.store.vaults import Secrets, Vaults
 
 FILE_NAME: Final = "portico.db"
@@ -46,6 +48,7 @@ class Unit:
     def __init__(self, session: Session, sealer: Sealer) -> None:
         self.session = session
         self.owners = Owners(session)
+        self.users = Users(session)
         self.authtokens = Credentials(session, AuthtokenRow, "cr")
         self.api_keys = Credentials(session, ApiKeyRow, "ak")
         self.ssh_credentials = SshCredentials(session)
@@ -62,6 +65,10 @@ class Unit:
         self.answers = Answers(session)
         self.signing_keys = SigningKeys(session)
         self.acme = Acme(session)
+
+    def act_for(self, user_id: str | None) -> None:
+        """What is made from now on is this user's; None means the owner himself."""
+        self.session.info[ACTING_USER] = user_id
 
 
 class Store:

@@ -82,6 +82,18 @@ class Record:
     # Every declarative class has an attribute `metadata` already.
     note: Mapped[str] = mapped_column("metadata", Text, server_default=text("''"))
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=utc_now)
+    user_id: Mapped[str | None] = mapped_column(String(40))
+    """The user who made it, or whose it is; None where it was the owner himself. It may outlive him."""
+
+
+class UserRow(Record, Base):
+    """Somebody who acts for an owner."""
+
+    __tablename__ = "users"
+    __table_args__ = (UniqueConstraint("owner_id", "email"),)
+    name: Mapped[str] = mapped_column(String(255))
+    email: Mapped[str] = mapped_column(String(255))
+    role: Mapped[str] = mapped_column(String(10))
 
 
 class _Credential(Record):
@@ -197,6 +209,7 @@ class AuditEventRow(Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=utc_now)
     owner_id: Mapped[str] = mapped_column(String(40))
+    user_id: Mapped[str | None] = mapped_column(String(40))
     api_key_id: Mapped[str] = mapped_column(String(40))
     operation_id: Mapped[str] = mapped_column(String(40))
     action: Mapped[str] = mapped_column(String(20))
