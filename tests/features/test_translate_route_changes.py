@@ -75,7 +75,7 @@ ROUTES = (
     ),
     *(
         under(f"/status/{status}", answer=Answer(status, f"own {status}\n"))
-        for status in (400, 403, 404, 413, 431, 507)
+        for status in (400, 403, 404, 413, 429, 431, 507)
     ),
     under("/empty", answer=Answer(204)),
 )
@@ -172,7 +172,7 @@ async def test_answer(edge: TranslatedEdge) -> None:
     assert (empty.status_code, empty.text) == (204, "")
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 413, 431, 507])
+@pytest.mark.parametrize("status", [400, 403, 404, 413, 429, 431, 507])
 async def test_an_answer_is_no_page(edge: TranslatedEdge, status: int) -> None:
     answer = await ask(edge, f"/status/{status}")
     assert (answer.status_code, answer.text) == (status, f"own {status}\n")

@@ -27,9 +27,9 @@ _OWN_ANSWER: Final[Body] = {
     }
 }
 """First of all: what a policy answers by its owner's wish goes out as it is."""
-_STANDS_FOR: Final = {475: 400, 476: 403, 477: 413, 478: 431, 479: 507}
+_STANDS_FOR: Final = {475: 400, 476: 403, 477: 413, 478: 429, 479: 431, 480: 507}
 """Unassigned statuses for those that would name a page, where a route answers with them by its owner's wish."""
-OWN_STATUSES: Final = range(470, 480)
+OWN_STATUSES: Final = range(470, 481)
 """All of them."""
 
 _BROWSER: Final[Body] = {"header_filter": {"header": {"name": "accept", "string_match": {"contains": "text/html"}}}}
