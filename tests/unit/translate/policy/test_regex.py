@@ -245,6 +245,13 @@ def test_hostile_texts_cost_no_more_than_their_length(pattern: str) -> None:
     assert find(pattern, text[:2000]) is None
 
 
+def test_replacements_that_look_at_everything_again_and_again_fail() -> None:
+    with pytest.raises(LuaError, match="looks at this text too often"):
+        lua().evaluate(f'P.regex.replace({lua_program("a.*z|a")}, string.rep("a", 20000), "b")')
+    assert replace("a.*z|a", "b", "a" * 100) == ("b" * 100, ["a"] * 100)
+    assert replace("[ab]c?|d", "", "abcd" * 5000) == ("", ["a", "bc", "d"] * 5000)
+
+
 def test_the_states_of_a_program_are_bounded() -> None:
     pattern = "[ab]*a[ab]{14}c"
     texts = [f"{number:016b}".replace("0", "a").replace("1", "b") for number in range(0, 1 << 16, 7)]

@@ -148,7 +148,7 @@ local function network(cidr)
 end
 P.network = network
 
--- Whether the address is in the network; what is neither is in none.
+--- Whether the address is in the network; what is neither is in none.
 function P.in_network(ip, cidr)
   local found, first, last = address(ip), network(cidr)
   return found ~= nil and first ~= nil and #found == #first and first <= found and found <= last
@@ -163,7 +163,7 @@ function P.networks(ranges)
   return setmetatable(ranges, Networks)
 end
 
--- The network that the address is in, as it was written, or nil.
+--- The network that the address is in, as it was written, or nil.
 function Networks:find(ip)
   local wanted = address(ip)
   local ranges = wanted and (#wanted == 4 and self.four or self.six)

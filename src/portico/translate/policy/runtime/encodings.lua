@@ -10,7 +10,7 @@ for value = 0, 255 do
   OF_BYTE[char(value)] = ("%02x"):format(value)
 end
 
--- Lower case.
+--- Lower case.
 function hex.encode(text)
   return (text:gsub(".", OF_BYTE))
 end
@@ -84,12 +84,12 @@ local function decoded(text, values)
   return concat(parts)
 end
 
--- With padding (RFC 4648 4).
+--- With padding (RFC 4648 4).
 function base64.encode(data)
   return encoded(data, LETTER, "=")
 end
 
--- Strict: its own letters, whole, and padded as it must be.
+--- Strict: its own letters, whole, and padded as it must be.
 function base64.decode(text)
   local letters, padding = text:match("^([%w+/]*)(=*)$")
   if not letters or (#letters + #padding) % 4 ~= 0 or #letters % 4 == 1 or #padding > 2 then
@@ -98,7 +98,7 @@ function base64.decode(text)
   return decoded(letters, VALUE)
 end
 
--- For URLs and tokens (RFC 4648 5, RFC 7515 2): without padding.
+--- For URLs and tokens (RFC 4648 5, RFC 7515 2): without padding.
 function base64.encode_safe(data)
   return encoded(data, SAFE_LETTER, "")
 end
@@ -159,7 +159,7 @@ function utf8.valid(text)
   return not fault(text)
 end
 
--- The text with U+FFFD for all that is no character, as the Unicode standard (3.9) recommends it.
+--- The text with U+FFFD for all that is no character, as the Unicode standard (3.9) recommends it.
 function utf8.replaced(text)
   local at = fault(text)
   if not at then
@@ -174,7 +174,7 @@ function utf8.replaced(text)
   return concat(parts)
 end
 
--- The bytes of one code point; what is no character (half of a surrogate pair) becomes U+FFFD.
+--- The bytes of one code point; what is no character (half of a surrogate pair) becomes U+FFFD.
 function utf8.char(point)
   if point < 0x80 then
     return char(point)
@@ -200,12 +200,12 @@ local function escaped(letter)
   return ("%%%02X"):format(byte(letter))
 end
 
--- Everything but letters, digits and `-_.~` (RFC 3986 2.3).
+--- Everything but letters, digits and `-_.~` (RFC 3986 2.3).
 function percent.encode(text)
   return (text:gsub("[^%w_.~-]", escaped))
 end
 
--- What is no escape stays as it is.
+--- What is no escape stays as it is.
 function percent.bytes(text)
   return (text:gsub("%%(%x%x)", function(digits)
     return char(tonumber(digits, 16))
@@ -216,7 +216,7 @@ function percent.decode(text)
   return text:find("%", 1, true) and utf8.replaced(percent.bytes(text)) or text
 end
 
--- `a=b&c` as {{"a", "b"}, {"c", ""}} (application/x-www-form-urlencoded).
+--- `a=b&c` as {{"a", "b"}, {"c", ""}} (application/x-www-form-urlencoded).
 function percent.pairs(query)
   local found = {}
   for pair in query:gmatch("[^&]+") do
@@ -226,14 +226,14 @@ function percent.pairs(query)
   return found
 end
 
--- One name or value of a form.
+--- One name or value of a form.
 function percent.form(text)
   return (percent.encode(text):gsub("%%20", "+"))
 end
 
 local MEANING = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
 
--- For HTML, between tags and within quotes.
+--- For HTML, between tags and within quotes.
 function P.html(text)
   return (text:gsub("[&<>\"']", MEANING))
 end

@@ -323,7 +323,7 @@ local function masked(key, mask)
   end))
 end
 
--- RFC 2104; `name` is one of md5, sha1, sha256, sha384, sha512.
+--- RFC 2104; `name` is one of md5, sha1, sha256, sha384, sha512.
 function hash.hmac(name, key, data)
   local digest, block = hash[name], BLOCK[name]
   if #key > block then
@@ -333,7 +333,7 @@ function hash.hmac(name, key, data)
   return digest(masked(key, 0x5C) .. digest(masked(key, 0x36) .. data))
 end
 
--- Whether two texts are equal, in a time that says nothing about where they differ.
+--- Whether two texts are equal, in a time that says nothing about where they differ.
 function P.same(one, other)
   if #one ~= #other then
     return false

@@ -228,7 +228,7 @@ local function machine(program)
   if not vm then
     vm = {
       program = program, code = program.code, slots = 2 * program.groups + 2,
-      marks = {}, stamp = 0, places = {}, held = {},
+      marks = {}, stamp = 0, places = {}, held = {}, work = 0,
     }
     program.machine = vm
   end
@@ -259,6 +259,7 @@ function search(program, text, from, refused)
     threads, following = following, threads
     at = at + 1
   end
+  vm.work = vm.work + (at or last) - from
   return found
 end
 
@@ -309,15 +310,28 @@ local function fill(parts, text, captures, out)
   end
 end
 
+-- Each search is linear in the text, all of them together need not be: `a.*z|a` looks for its z behind every a. The bytes
+-- that all may look at are so many times those of the text.
+local MOST_LOOKS, FREE_LOOKS = 16, 65536
+
+local function check_work(program, text)
+  local vm = program.machine
+  if vm and vm.work > MOST_LOOKS * #text + FREE_LOOKS then
+    P.fail("the regular expression looks at this text too often")
+  end
+end
+
 --- The text with every match replaced, and the list of what was matched. An empty match may follow another one, as in
 --- Python, which explains policies.
 function regex.replace(program, text, replacement)
   local matches = P.List.new({}, 0)
   local parts, out = template(program, replacement), {}
   local at, from, refused = 1, 1, nil
+  if program.machine then program.machine.work = 0 end
   while from <= #text + 1 do
     local captures = regex.find(program, text, from, refused)
     if not captures then break end
+    check_work(program, text)
     local first, stop = captures[1], captures[2]
     out[#out + 1] = sub(text, at, first - 1)
     fill(parts, text, captures, out)
