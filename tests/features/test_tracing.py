@@ -3,13 +3,18 @@
 import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import portico
 from kit.collector import Collector, attributes, grpc_collector, http_collector
+from kit.edge import running_edge
 from kit.envoy import eventually
 from kit.translated import TranslatedEdge, endpoint, http_upstream, translated_edge
+from kit.visit import visit
+from kit.web_service import web_service
 from portico.model.observability import Tracing
 
 Collecting = Callable[[], AbstractAsyncContextManager[Collector]]
@@ -94,3 +99,16 @@ async def test_a_collector_that_is_away_is_no_matter_to_visitors() -> None:
     async with translated_edge(tracing=gone) as edge:
         await published(edge)
         assert (await edge.get("a.edge.test")).status == 200
+
+
+def test_the_edges_trace_reaches_a_service_behind_an_agent(tmp_path: Path) -> None:
+    with (
+        running_edge(tmp_path, "--tracing-endpoint", "http://127.0.0.1:9") as edge,
+        web_service() as service,
+        portico.forward(
+            service, authtoken=edge.authtoken, connect_url=edge.connect_url, connect_cas=str(edge.ca)
+        ) as listener,
+    ):
+        seen = visit(edge, listener.url(), "/headers", headers={"traceparent": VISITORS}).json()
+    assert re.fullmatch(rf"00-{TRACE}-[0-9a-f]{{16}}-01", seen["traceparent"])
+    assert seen["traceparent"] != VISITORS
