@@ -1,5 +1,6 @@
 """SIGHUP: what the settings declare is taken over while visitors come."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -65,10 +66,17 @@ def test_endpoints_change_while_visitors_come(tmp_path: Path) -> None:
             reload(lambda: "the settings are not taken over" in edge.log.read_text())
             assert "limits.requests" in edge.log.read_text()
             assert get("moving") == 200
-            write(served("steady", first), max_endpoints=5)
+            write(served("steady", first, health_check=check), max_endpoints=5)
             reload(lambda: get("new") == 404)
             assert '"settings": ["max_endpoints"]' in edge.log.read_text()
             assert edge.child("envoy") == envoy
             # Nothing has changed now: it is a new Envoy that is wanted.
             reload(lambda: edge.child("envoy") != envoy)
             assert get("steady") == 200
+            # What has a past of its own outlives control, too, and changes afterwards.
+            control = edge.child("control")
+            os.kill(control, signal.SIGKILL)
+            eventually(lambda: edge.child("control") != control)
+            assert get("steady") == 200
+            write(served("steady", second, health_check=check), max_endpoints=5)
+            reload(lambda: get("steady", "/at-last") == 200 and b"GET /at-last " in second.received)
