@@ -130,6 +130,7 @@ def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, Sock
         minimum_tls=settings.tls_min_version,
         policy_script=str(write_script(run_dir)),
         gate_socket=str(run_dir / "gate.sock"),
+        internal_socket=str(run_dir / "internal.sock"),
         challenges=ChallengeSockets(str(run_dir / "acme-http.sock"), str(run_dir / "acme-tls.sock")) if acme else None,
         system_authorities=system_authorities() or "",
         wildcard=acme is None or has_wildcard(acme, settings.domain),

@@ -168,7 +168,7 @@ class Supervisor:
             "gate",
             "portico.gate",
             *("--listen-fd", str(descriptor), "--secrets", str(Path(node.run_dir, SECRETS_FILE))),
-            *("--edge-ca", str(Path(node.data_dir, CA_FILE))),
+            *("--edge-ca", str(Path(node.data_dir, CA_FILE)), "--internal", node.frame.internal_socket),
             *(part for network in node.policy_networks for part in ("--allow", network)),
             *("--log-format", node.log_format, "--log-level", node.log_level),
             inherited=(descriptor,),

@@ -50,6 +50,8 @@ class EdgeFrame:
     """None where every automatic certificate is of the edge's own authority."""
     policy_script: str = ""
     """File with the Lua that runs traffic policies; empty where no endpoint may have one."""
+    internal_socket: str = ""
+    """Unix socket by which the gate reaches internal endpoints; empty where there is no gate."""
     gate_socket: str = ""
     """Unix socket of the gate, which asks the world outside for policies; empty where there is none."""
     system_authorities: str = ""

@@ -13,6 +13,7 @@ from portico.translate.replies import local_replies
 from portico.translate.tracing import tracing, untrusted
 from portico.translate.typed import ADS, Body, extension
 
+_AUTHORITY: Final = "%REQ(:authority)%"
 _UNTRUSTED: Final = ("x-forwarded-for", "x-forwarded-port", *visitor_certificate.HEADERS)
 """What visitors may not tell about themselves: the edge is where they arrive, and Envoy writes these anew."""
 
@@ -54,9 +55,8 @@ def connection_manager(
 
 def _early_headers(frame: EdgeFrame, scope_class: str, asks: ClientVerification | None) -> Body:
     written = {
-        names.CLASS_HEADER: scope_class,
-        names.HOST_HEADER: "%REQ(:authority)%",
-        "x-forwarded-host": "%REQ(:authority)%",
+        **({} if scope_class == names.INTERNAL else {names.CLASS_HEADER: scope_class, names.HOST_HEADER: _AUTHORITY}),
+        "x-forwarded-host": _AUTHORITY,
         **({} if asks is None else visitor_certificate.TOLD),
     }
     appends = [

@@ -14,7 +14,7 @@ from portico.translate.resource import LISTENER, Resource
 from portico.translate.scopes import forwarding_scope
 from portico.translate.sni import SniTable, filter_chain_matcher
 from portico.translate.tracing import collector_cluster
-from portico.translate.typed import ADS, Body, extension, socket_address
+from portico.translate.typed import ADS, Body, extension, pipe, socket_address
 
 _HELLO_TIMEOUT: Final = "15s"
 """How long a visitor may take for the first bytes of TLS."""
@@ -37,8 +37,12 @@ def frame_resources(frame: EdgeFrame) -> list[Resource]:
 
 
 def listener_resources(frame: EdgeFrame, table: SniTable) -> list[Resource]:
-    """The listeners of the https and http ports; only the https one depends on `table`."""
-    return [https_listener(frame, table), *([http_listener(frame, frame.http)] if frame.http else [])]
+    """The listeners of the https and http ports, and of the gate's requests; only the https one depends on `table`."""
+    return [
+        https_listener(frame, table),
+        *([http_listener(frame, frame.http)] if frame.http else []),
+        *([internal_listener(frame)] if frame.internal_socket else []),
+    ]
 
 
 def https_listener(frame: EdgeFrame, table: SniTable) -> Resource:
@@ -68,6 +72,18 @@ def http_listener(frame: EdgeFrame, address: SocketAddress) -> Resource:
         "filter_chains": [{"name": names.PLAIN, "filters": [manager]}],
     }
     return Resource(LISTENER, names.HTTP_LISTENER, body)
+
+
+def internal_listener(frame: EdgeFrame) -> Resource:
+    """The gate's way to internal endpoints. Whoever opens this socket may come to any: it is in the node's directory."""
+    manager = connection_manager(frame, names.INTERNAL, stat_prefix=names.INTERNAL)
+    body = {
+        "name": names.INTERNAL_LISTENER,
+        "address": pipe(frame.internal_socket),
+        "per_connection_buffer_limit_bytes": BUFFER_BYTES,
+        "filter_chains": [{"name": names.INTERNAL, "filters": [manager]}],
+    }
+    return Resource(LISTENER, names.INTERNAL_LISTENER, body)
 
 
 def tcp_listener(frame: EdgeFrame, endpoint: Endpoint) -> Resource:

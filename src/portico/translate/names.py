@@ -24,10 +24,13 @@ TLS_CHALLENGES: Final = "acme-tls"
 
 HTTPS_LISTENER: Final = "https"
 HTTP_LISTENER: Final = "http"
+INTERNAL_LISTENER: Final = "internal"
 
 # Security classes: the first fragment of a scope's key. What a request had to show to enter decides, not the listener.
 PUBLIC: Final = "pub"
 PLAIN: Final = "plain"
+INTERNAL: Final = "internal"
+"""None itself: of requests from the gate, which says class and host as a policy says them that forwards."""
 
 # Filter chains of the https listener.
 EDGE_CHAIN: Final = "pub"
