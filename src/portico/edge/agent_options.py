@@ -14,7 +14,7 @@ from portico.edge.checked_tls import checked_tls
 from portico.edge.endpoint_policy import endpoint_policy
 from portico.edge.option_policy import host_header, option_policy
 from portico.model.balancing import MAX_WEIGHT
-from portico.model.endpoint import EdgeTls, EndpointUrl, KeyPair, Networks, Scheme, TlsVersion
+from portico.model.endpoint import EdgeTls, EndpointUrl, KeyPair, Networks, Scheme, TlsVersion, both
 from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
 from portico.model.names import is_internal_host
 from portico.tunnel.frames import ProtocolError
@@ -50,7 +50,7 @@ def bind_request(bind: Bind, minimum: TlsVersion = TlsVersion.TLS_1_2) -> BindRe
         upstream_http=_upstream_http(bind.forwards_proto),
         proxy_protocol=_proxy_protocol(options.proxy_proto),
         host_header=host_header(options),
-        networks=_networks(scheme, options),
+        networks=both(_networks(options), policy.networks),
         pooling=bind.extra.pooling_enabled,
         weight=_weight(bind.extra.pool_weight),
         name=bind.extra.name,
@@ -205,12 +205,10 @@ def _proxy_protocol(version: int) -> int:
     return version
 
 
-def _networks(scheme: Scheme, options: BindOptions) -> Networks | None:
+def _networks(options: BindOptions) -> Networks | None:
     given = options.ip_restriction
     if given is None:
         return None
-    if scheme not in (Scheme.HTTP, Scheme.HTTPS):
-        raise PorticoError(NOT_SERVED, "this edge offers IP restrictions for http and https endpoints only")
     return Networks(_cidrs(given.get("allow_cidrs")), _cidrs(given.get("deny_cidrs")))
 
 

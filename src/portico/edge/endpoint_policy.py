@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from portico.model.endpoint import Scheme
+from portico.model.endpoint import Networks, Scheme
 
 if TYPE_CHECKING:
     from portico.policy.actions import TerminateTls
@@ -16,6 +16,8 @@ class EndpointPolicy(NamedTuple):
     """For `Endpoint.traffic_policy`."""
     terminate: "TerminateTls | None" = None
     """What they say of TLS."""
+    networks: Networks | None = None
+    """Who may connect, where the endpoint is one of bytes: that is settled before any filter."""
 
 
 def endpoint_policy(written: Sequence[str | Mapping[str, object]], scheme: Scheme) -> EndpointPolicy:
@@ -23,11 +25,12 @@ def endpoint_policy(written: Sequence[str | Mapping[str, object]], scheme: Schem
     if not any(written):
         return EndpointPolicy()
     # Imported here: its 150 ms of CPU time are for the first endpoint with a policy, not for every start.
-    from portico.policy.served import canonical_text, served_policy, terminate_tls
+    from portico.policy.served import canonical_text, networks_of_bytes, served_policy, terminate_tls
     from portico.translate.policy.trial import refuse_what_cannot_run
 
     policies = [served_policy(policy) for policy in written]
-    text = canonical_text(*written)
-    if text:
-        refuse_what_cannot_run(text, scheme)
-    return EndpointPolicy(text, terminate_tls(policies))
+    if scheme in (Scheme.HTTP, Scheme.HTTPS):
+        text = canonical_text(*written)
+        refuse_what_cannot_run(text)
+        return EndpointPolicy(text, terminate_tls(policies))
+    return EndpointPolicy("", terminate_tls(policies), networks_of_bytes(policies, scheme))

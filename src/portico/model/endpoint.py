@@ -1,8 +1,10 @@
 """An endpoint: a public URL and what answers it. Everything that `translate` needs, nothing of how it came to be."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Self, TypeAlias
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+from typing import Any, Final, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from portico.model.balancing import USUAL, Balancing
@@ -118,6 +120,22 @@ class EdgeTls:
         )
 
 
+_EVERYBODY: Final = ("0.0.0.0/0", "::/0")
+NOBODY: Final = ("255.255.255.255/32",)
+"""An address that no connection comes from, for `Networks.allowed`: an empty tuple there means everybody."""
+_Network: TypeAlias = IPv4Network | IPv6Network
+
+
+def _without(network: _Network, denied: _Network) -> Iterable[_Network]:
+    if network.version != denied.version or not network.overlaps(denied):
+        return [network]
+    return [] if network.subnet_of(denied) else network.address_exclude(denied)  # type: ignore[arg-type]
+
+
+def _of(networks: Iterable[_Network], version: int) -> list[Any]:
+    return [one for one in networks if one.version == version]
+
+
 @dataclass(frozen=True, slots=True)
 class Networks:
     """Which visitors may come in, by address: those of `allowed` (none named: all) who are not in `denied`."""
@@ -125,6 +143,27 @@ class Networks:
     allowed: tuple[str, ...] = ()
     """CIDR, IPv4 or IPv6."""
     denied: tuple[str, ...] = ()
+
+    def ranges(self) -> tuple[str, ...]:
+        """CIDR of all who may come in, without what is denied; empty where nobody may."""
+        left = [ip_network(one) for one in self.allowed or _EVERYBODY]
+        for denied in map(ip_network, self.denied):
+            left = [part for one in left for part in _without(one, denied)]
+        return tuple(str(one) for version in (4, 6) for one in collapse_addresses(_of(left, version)))
+
+
+def both(one: Networks | None, other: Networks | None) -> Networks | None:
+    """Those whom both let in."""
+    if one is None or other is None:
+        return one or other
+    allowed = [_common(a, b) for a in map(ip_network, one.ranges()) for b in map(ip_network, other.ranges())]
+    return Networks(tuple(str(network) for network in allowed if network) or NOBODY)
+
+
+def _common(one: _Network, other: _Network) -> _Network | None:
+    if one.version != other.version or not one.overlaps(other):
+        return None
+    return max(one, other, key=lambda network: network.prefixlen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +234,7 @@ class Endpoint:
     host_header: str | None = None
     """Host header to send instead of the visitor's."""
     networks: Networks | None = None
-    """None where everybody may come; for http and https."""
+    """None where everybody may come."""
     traffic_policy: str = ""
     """The rules that visits go through, as the JSON text of a policy that was checked; empty where there are none."""
     balancing: Balancing = USUAL

@@ -70,6 +70,7 @@ def listener_chains(frame: EdgeFrame) -> list[Body]:
             ),
             "filters": [_tcp_proxy("connect", names.AGENTS_CLUSTER, after_handshake=True, idle_timeout=_SILENT_AGENT)],
         },
+        {"name": names.REFUSED_CHAIN, "filters": [_farewell()]},
         *([_challenge_chain()] if frame.challenges else []),
     ]
 
@@ -179,6 +180,12 @@ def _http_chain(frame: EdgeFrame, name: str, certificate: Body) -> Body:
 
 def _tls(name: str, socket: Body) -> Body:
     return {"name": name, "transport_socket": socket, "transport_socket_connect_timeout": HANDSHAKE_TIMEOUT}
+
+
+def _farewell() -> Body:
+    """Ends the connection without a word."""
+    name = "envoy.filters.network.direct_response"
+    return extension(name, "envoy.extensions.filters.network.direct_response.v3.Config")
 
 
 def _challenge_chain() -> Body:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from portico.model.edge import EdgeFrame, SocketAddress
-from portico.model.endpoint import Endpoint, Networks
+from portico.model.endpoint import NOBODY, Endpoint, Networks
 from portico.translate import limits, names
 from portico.translate.chains import http_chains, listener_chains, visitors_proxy
 from portico.translate.clusters import BUFFER_BYTES, agents_cluster, api_cluster, challenge_clusters, gate_cluster
@@ -103,8 +103,8 @@ def _from(networks: Networks | None) -> Body:
     """Who may connect. Not a filter's matter: an upstream that speaks first would have spoken before one looks."""
     if networks is None:
         return {}
-    nobody = ("255.255.255.255/32",)  # no list at all would be everybody
-    return {"filter_chain_match": {"source_prefix_ranges": [cidr_range(one) for one in networks.ranges() or nobody]}}
+    ranges = networks.ranges() or NOBODY  # no range at all would be everybody
+    return {"filter_chain_match": {"source_prefix_ranges": list(map(cidr_range, ranges))}}
 
 
 def _listener(frame: EdgeFrame, name: str, address: SocketAddress) -> Body:

@@ -39,6 +39,7 @@ TLS_CHAIN: Final = "tls"
 PASS_THROUGH_CHAIN: Final = "pt"  # noqa: S105 - a chain
 CONNECT_CHAIN: Final = "connect"
 CHALLENGE_CHAIN: Final = "acme"
+REFUSED_CHAIN: Final = "refused"
 
 CLASS_HEADER: Final = "x-edge-class"
 HOST_HEADER: Final = "x-edge-host"

@@ -36,9 +36,10 @@ def _who(networks: Networks) -> Body:
 
 
 def _any_of(cidrs: tuple[str, ...]) -> Body:
-    return {"or_ids": {"ids": [{"remote_ip": _range(cidr)} for cidr in cidrs]}}
+    return {"or_ids": {"ids": [{"remote_ip": cidr_range(cidr)} for cidr in cidrs]}}
 
 
-def _range(cidr: str) -> Body:
+def cidr_range(cidr: str) -> Body:
+    """`CidrRange` of a network."""
     network = ip_network(cidr)
     return {"address_prefix": str(network.network_address), "prefix_len": network.prefixlen}

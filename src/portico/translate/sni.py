@@ -2,27 +2,36 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from portico.model.edge import EdgeFrame
 from portico.model.endpoint import Endpoint, EndpointUrl
 from portico.model.names import candidates, is_wildcard
 from portico.translate import names
 from portico.translate.chains import TLS_SCHEMES, certificate_chain, chain_of
+from portico.translate.networks import cidr_range
 from portico.translate.typed import Body, extension, typed
 
 _CHALLENGE_ALPN: Final = "'acme-tls/1'"
 """RFC 8737, as Envoy writes a list of protocols to match on."""
 
 
+class Way(NamedTuple):
+    """How visitors of one host come in."""
+
+    chain: str
+    ranges: tuple[str, ...] | None = None
+    """CIDR of those who may; None for everybody. The connection of others ends before a handshake."""
+
+
 @dataclass(frozen=True, slots=True)
 class SniTable:
     """The chains of all hosts that are served by TLS. Immutable: a change costs the copy of a dict."""
 
-    special: Mapping[str, str] = field(default_factory=dict)
-    """host → chain, where it is not what the frame gives to any name."""
-    usual: Mapping[str, str] = field(default_factory=dict)
-    """host → chain, where it is."""
+    special: Mapping[str, Way] = field(default_factory=dict)
+    """host → way, where it is not what the frame gives to any name."""
+    usual: Mapping[str, Way] = field(default_factory=dict)
+    """host → way, where it is."""
     wildcards: frozenset[str] = frozenset()
     """The wildcards among the special ones."""
     passing: frozenset[str] = frozenset()
@@ -34,16 +43,17 @@ class SniTable:
         if chain is None:
             return self
         host = endpoint.url.host
-        usual = chain == _chain_by_frame(host, frame)
+        way = Way(chain, _ranges(endpoint))
+        usual = way == Way(_chain_by_frame(host, frame))
         passes = endpoint.tls is None
-        if (self.usual if usual else self.special).get(host) == chain and passes == (host in self.passing):
+        if (self.usual if usual else self.special).get(host) == way and passes == (host in self.passing):
             return self
         rest = self._without(host)
         if usual:
-            return replace(rest, usual={**rest.usual, host: chain})
+            return replace(rest, usual={**rest.usual, host: way})
         return replace(
             rest,
-            special={**rest.special, host: chain},
+            special={**rest.special, host: way},
             wildcards=rest.wildcards | {host} if is_wildcard(host) else rest.wildcards,
             passing=rest.passing | {host} if passes else rest.passing,
         )
@@ -66,16 +76,21 @@ class SniTable:
             return self.passing == other.passing and self.chains() == other.chains()
         return not self.wildcards or self.usual is other.usual or self.chains() == other.chains()
 
-    def chains(self) -> Mapping[str, str]:
-        """host → chain beyond the frame: the special ones, and the usual ones that a special wildcard would take."""
+    def chains(self) -> Mapping[str, Way]:
+        """host → way beyond the frame: the special ones, and the usual ones that a special wildcard would take."""
         if not self.wildcards:
             return self.special
-        covered = {host: chain for host, chain in self.usual.items() if not self.wildcards.isdisjoint(candidates(host))}
+        covered = {host: way for host, way in self.usual.items() if not self.wildcards.isdisjoint(candidates(host))}
         return {**self.special, **covered}
 
 
-def _less(chains: Mapping[str, str], host: str) -> dict[str, str]:
-    return {name: chain for name, chain in chains.items() if name != host}
+def _less(ways: Mapping[str, Way], host: str) -> dict[str, Way]:
+    return {name: way for name, way in ways.items() if name != host}
+
+
+def _ranges(endpoint: Endpoint) -> tuple[str, ...] | None:
+    """Of bytes alone: requests are looked at one by one (`networks.py`), and may be refused in words."""
+    return endpoint.networks.ranges() if endpoint.networks and not endpoint.is_http else None
 
 
 def filter_chain_matcher(table: SniTable, frame: EdgeFrame) -> Body:
@@ -94,11 +109,11 @@ def filter_chain_matcher(table: SniTable, frame: EdgeFrame) -> Body:
     }
 
 
-def _by_server_name(chains: Mapping[str, str], otherwise: str) -> Body:
-    by_chain: dict[str, list[str]] = {}
-    for host, chain in chains.items():
-        by_chain.setdefault(chain, []).append(host)
-    if not by_chain:
+def _by_server_name(ways: Mapping[str, Way], otherwise: str) -> Body:
+    by_way: dict[Way, list[str]] = {}
+    for host, way in ways.items():
+        by_way.setdefault(way, []).append(host)
+    if not by_way:
         return {"on_no_match": _to_chain(otherwise)}
     return {
         "matcher_tree": {
@@ -106,14 +121,30 @@ def _by_server_name(chains: Mapping[str, str], otherwise: str) -> Body:
             "custom_match": extension(
                 "envoy.matching.custom_matchers.domain_matcher",
                 "xds.type.matcher.v3.ServerNameMatcher",
-                domain_matchers=[{"domains": hosts, "on_match": _to_chain(chain)} for chain, hosts in by_chain.items()],
+                domain_matchers=[{"domains": hosts, "on_match": _by_address(way)} for way, hosts in by_way.items()],
             ),
         },
         "on_no_match": _to_chain(otherwise),
     }
 
 
-def _passing_chains(table: SniTable) -> dict[str, str]:
+def _by_address(way: Way) -> Body:
+    if way.ranges is None:
+        return _to_chain(way.chain)
+    match = {"ranges": list(map(cidr_range, way.ranges)), "on_match": _to_chain(way.chain)}
+    tree = {
+        "input": extension("address", "envoy.extensions.matching.common_inputs.network.v3.SourceIPInput"),
+        "custom_match": extension(
+            "envoy.matching.custom_matchers.trie_matcher",
+            "xds.type.matcher.v3.IPMatcher",
+            range_matchers=[match] if way.ranges else [],
+        ),
+    }
+    # Without a way for all others they would come to the way of those who tell no name.
+    return {"matcher": {"matcher_tree": tree, "on_no_match": _to_chain(names.REFUSED_CHAIN)}}
+
+
+def _passing_chains(table: SniTable) -> dict[str, Way]:
     """Where certificate authorities look behind the edge: whoever ends TLS there may have certificates in the making.
 
     A host that ends at the edge although a wildcard around it passes is the edge's.
@@ -123,23 +154,23 @@ def _passing_chains(table: SniTable) -> dict[str, str]:
     if wildcards:
         for host in (*table.special, *table.usual):
             if host not in chains and not wildcards.isdisjoint(candidates(host)):
-                chains[host] = names.CHALLENGE_CHAIN
+                chains[host] = Way(names.CHALLENGE_CHAIN)
     return chains
 
 
-def _frame_hosts(frame: EdgeFrame) -> dict[str, str]:
+def _frame_hosts(frame: EdgeFrame) -> dict[str, Way]:
     """Names that are the edge's, whatever endpoints there are."""
     return {
-        frame.connect_host: names.CONNECT_CHAIN,
-        frame.domain: names.CONNECT_CHAIN,
-        "localhost": names.CONNECT_CHAIN,
-        frame.api_host: certificate_chain(frame.api_host, frame),
+        frame.connect_host: Way(names.CONNECT_CHAIN),
+        frame.domain: Way(names.CONNECT_CHAIN),
+        "localhost": Way(names.CONNECT_CHAIN),
+        frame.api_host: Way(certificate_chain(frame.api_host, frame)),
     }
 
 
-def _frame_wildcards(frame: EdgeFrame) -> dict[str, str]:
-    below = {f"*.{frame.domain}": names.EDGE_CHAIN} if frame.covers_names else {}
-    return {"*": names.ON_DEMAND_CHAIN, **below}
+def _frame_wildcards(frame: EdgeFrame) -> dict[str, Way]:
+    below = {f"*.{frame.domain}": Way(names.EDGE_CHAIN)} if frame.covers_names else {}
+    return {"*": Way(names.ON_DEMAND_CHAIN), **below}
 
 
 def _chain_by_frame(host: str, frame: EdgeFrame) -> str:

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import datetime
 import json
+from ipaddress import ip_address, ip_network
 
 import pytest
 from cryptography import x509
@@ -258,13 +259,22 @@ def test_networks_arrive_in_their_canonical_form() -> None:
     assert request(IPRestriction=None).networks is None
 
 
-def test_networks_that_are_none_and_networks_where_nothing_enforces_them() -> None:
+def test_networks_that_are_none() -> None:
     with refused(20_005, "10.0.0.0/99"):
         request(IPRestriction={"allow_cidrs": ["10.0.0.0/99"]})
     with refused(20_005, "201"):
         request(IPRestriction={"deny_cidrs": ["10.0.0.0/8"] * 201})
-    with refused(20_006, "http"):
-        request("tcp", IPRestriction={"deny_cidrs": ["10.0.0.0/8"]})
+
+
+def test_networks_of_the_option_and_of_the_policy_of_a_tcp_endpoint() -> None:
+    rule = {"actions": [{"type": "restrict-ips", "config": {"allow": ["10.1.0.0/16"], "deny": ["10.1.1.0/24"]}}]}
+    policy = json.dumps({"on_tcp_connect": [rule]})
+    wanted = request("tcp", IPRestriction={"deny_cidrs": ["10.1.2.0/24"]}, TrafficPolicy=policy)
+    assert wanted.networks is not None
+    inside = [ip_network(one) for one in wanted.networks.ranges()]
+    found = [any(ip_address(ip) in one for one in inside) for ip in ("10.1.0.1", "10.1.1.1", "10.1.2.1", "10.2.0.1")]
+    assert found == [True, False, False, False]
+    assert wanted.traffic_policy == ""
 
 
 def test_the_host_header_comes_as_an_added_request_header() -> None:

@@ -6,7 +6,7 @@ from portico.model.endpoint import EdgeTls, Endpoint, EndpointUrl, KeyPair, Sche
 from portico.model.names import candidates
 from portico.translate import names
 from portico.translate.chains import chain_of
-from portico.translate.sni import SniTable, filter_chain_matcher
+from portico.translate.sni import SniTable, Way, filter_chain_matcher
 
 FRAME = EdgeFrame("d.test", SocketAddress("::1", 443), None, "::1", ("a",), "b", "x-mark")
 LABELS = st.lists(st.sampled_from(["a", "b", "d", "test"]), min_size=1, max_size=4)
@@ -66,7 +66,7 @@ def test_what_changes_nothing_is_the_same_table() -> None:
     assert table.with_endpoint(special, FRAME) is table
     assert table.without(EndpointUrl.parse("tls://c.owned.test")) is table
     assert table.without(EndpointUrl.parse("http://b.owned.test")) is table
-    assert table.chains() == {"b.owned.test": names.PASS_THROUGH_CHAIN}
+    assert table.chains() == {"b.owned.test": Way(names.PASS_THROUGH_CHAIN)}
 
 
 def test_an_endpoint_may_change_its_chain() -> None:
@@ -74,7 +74,7 @@ def test_an_endpoint_may_change_its_chain() -> None:
     for settings in (EdgeTls(), None, EdgeTls(minimum=TlsVersion.TLS_1_3), EdgeTls()):
         table = table.with_endpoint(endpoint("a.owned.test", settings), FRAME)
     assert not table.matches_like(SniTable().with_endpoint(endpoint("a.owned.test", None), FRAME))
-    assert table == SniTable({}, {"a.owned.test": names.ON_DEMAND_CHAIN})
+    assert table == SniTable({}, {"a.owned.test": Way(names.ON_DEMAND_CHAIN)})
 
 
 def test_when_the_listener_must_follow() -> None:
