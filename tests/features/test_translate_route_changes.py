@@ -11,6 +11,7 @@ from portico.model.endpoint import Pool
 from portico.model.route import (
     Answer,
     Backend,
+    Cors,
     HeaderChanges,
     Match,
     PathChange,
@@ -177,3 +178,50 @@ async def test_an_answer_is_no_page(edge: TranslatedEdge, status: int) -> None:
     answer = await ask(edge, f"/status/{status}")
     assert (answer.status_code, answer.text) == (status, f"own {status}\n")
     assert "portico-error-code" not in answer.headers
+
+
+async def test_pages_of_other_origins(edge: TranslatedEdge) -> None:
+    with_credentials = Cors(("https://a.example",), ("POST",), ("x-key",), ("x-more",), credentials=True, max_age=60)
+    routes = (
+        Route("one", (Match(PathMatch(PathKind.PREFIX, "/one"), ("POST",)),), ECHO, cors=with_credentials),
+        Route("all", (Match(PathMatch(PathKind.PREFIX, "/all")),), ECHO, cors=Cors(("*",))),
+        Route("some", (Match(PathMatch(PathKind.PREFIX, "/some")),), ECHO, cors=Cors(("https://*.b.example",))),
+        Route("rest", (), ECHO),
+    )
+    echo = await edge.serve(http_upstream("echo", {"x-more": "a"}), "cors")
+    await edge.publish(endpoint("https://cors.edge.test", routes=routes, pools=(Pool("echo", (echo,)),)))
+
+    async def asked(method: str, path: str, **headers: str) -> httpx.Response:
+        async with httpx.AsyncClient(verify=edge.visitor(), timeout=30, trust_env=False) as visitor:
+            named = {"host": "cors.edge.test", **{name.replace("_", "-"): text for name, text in headers.items()}}
+            sni = {"sni_hostname": "cors.edge.test"}
+            return await visitor.request(method, f"https://127.0.0.1:{edge.https}{path}", headers=named, extensions=sni)
+
+    wish = {"access_control_request_method": "POST", "access_control_request_headers": "x-key"}
+    before = await asked("OPTIONS", "/one", origin="https://a.example", **wish)
+    told = {name.removeprefix("access-control-"): text for name, text in before.headers.items() if "access" in name}
+    assert before.status_code == 200
+    assert before.text == ""
+    assert told == {
+        "allow-origin": "https://a.example",
+        "allow-credentials": "true",
+        "allow-methods": "POST",
+        "allow-headers": "x-key",
+        "expose-headers": "x-more",
+        "max-age": "60",
+    }
+    answer = await asked("POST", "/one", origin="https://a.example")
+    assert answer.text.startswith("echo\n")
+    assert answer.headers["access-control-allow-origin"] == "https://a.example"
+    assert answer.headers["access-control-expose-headers"] == "x-more"
+    for path, origin, allowed in (
+        ("/one", "https://b.example", False),
+        ("/all", "https://b.example", True),
+        ("/some", "https://x.y.b.example", True),
+        ("/some", "https://b.example", False),
+        ("/some", "https://x.b.example.evil.example", False),
+        ("/some", "http://x.b.example", False),
+        ("/rest", "https://a.example", False),
+    ):
+        headers = (await asked("POST", path, origin=origin)).headers
+        assert ("access-control-allow-origin" in headers) is allowed, (path, origin)

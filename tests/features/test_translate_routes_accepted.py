@@ -11,6 +11,7 @@ from portico.model.route import (
     Affinity,
     Answer,
     Backend,
+    Cors,
     FieldMatch,
     HeaderChanges,
     Match,
@@ -123,6 +124,11 @@ class Author:
         value = self._random.choice([None, self.text()])
         return (FieldMatch(self.text(), value, self._random.random() < 0.5),) if self._random.random() < 0.3 else ()
 
+    def cors(self) -> Cors | None:
+        origins = (self._random.choice(["*", "https://*.a.example", "https://a", self.text()]),)
+        cors = Cors(origins, ("GET",), (self.text(),), ("x-a", "*"), self._random.random() < 0.5, self.number())
+        return cors if self._random.random() < 0.2 else None
+
     def match(self) -> Match:
         path = PathMatch(self._random.choice(list(PathKind)), self.text())
         methods = self._random.choice([(), ("GET",), ("GET", "PUT"), (self.text(),)])
@@ -138,7 +144,7 @@ class Author:
     def route(self) -> Route:
         kind = self._random.random()
         matches = tuple(self.match() for _ in range(self._random.randrange(3)))
-        shared = {"name": self.text(), "matches": matches, "request_headers": self.changes()}
+        shared = {"name": self.text(), "matches": matches, "request_headers": self.changes(), "cors": self.cors()}
         if kind < 0.2:
             scheme, port = self._random.choice([None, "https", self.text()]), self._random.choice([None, self.number()])
             redirect = Redirect(scheme, self._random.choice([None, self.text()]), port, self.path(), self.number())

@@ -13,6 +13,7 @@ from portico.model.route import (
     EVERY_PATH,
     Affinity,
     Answer,
+    Cors,
     FieldMatch,
     Match,
     PathChange,
@@ -31,6 +32,7 @@ from portico.translate.route_values import (
     host_fault,
     literal_path_fault,
     method_fault,
+    origin_fault,
     parameter_fault,
     regex_fault,
 )
@@ -212,6 +214,29 @@ class AffinitySettings(SettingsPart):
     """Time that visitors keep the cookie."""
 
 
+class CorsSettings(SettingsPart):
+    """Which pages of other origins may use the answers."""
+
+    origins: Annotated[
+        tuple[Annotated[str, AfterValidator(sound(origin_fault))], ...],
+        Field(min_length=1, max_length=64),
+        Setting("list", "required"),
+    ]
+    """`https://HOST`, `https://*.HOST`, or `*` for all."""
+    methods: Annotated[tuple[_Method, ...], Field(min_length=1, max_length=16), Setting("list", "all")] = Cors(
+        ()
+    ).methods
+    """Methods that their requests may have."""
+    headers: Annotated[tuple[_HeaderName, ...], Field(max_length=64), Setting("list", "none")] = ()
+    """Headers that their requests may have beyond the usual ones; `*` for all."""
+    exposed: Annotated[tuple[_HeaderName, ...], Field(max_length=64), Setting("list", "none")] = ()
+    """Headers of answers that they may read beyond the usual ones; `*` for all."""
+    credentials: Annotated[bool, Setting("true|false")] = False
+    """Whether their requests may carry cookies and the like."""
+    max_age: Annotated[int, Field(ge=0, le=86_400), Setting("SECONDS")] = 5
+    """Time that browsers may keep what they were told."""
+
+
 class RouteSettings(SettingsPart):
     """Some requests of an endpoint, and what becomes of them."""
 
@@ -251,6 +276,8 @@ class RouteSettings(SettingsPart):
     """What may be sent again, beyond requests that no upstream has seen."""
     affinity: Annotated[AffinitySettings | None, Setting("object", "none")] = None
     """What keeps a visitor with one address."""
+    cors: Annotated[CorsSettings | None, Setting("object", "none")] = None
+    """Which pages of other origins may use the answers."""
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -280,6 +307,7 @@ class RouteSettings(SettingsPart):
             try_timeout=self.try_timeout,
             retries=Retries(**self.retries.model_dump()) if self.retries else None,
             affinity=Affinity(**self.affinity.model_dump()) if self.affinity else None,
+            cors=Cors(**self.cors.model_dump()) if self.cors else None,
         )
 
 
@@ -305,6 +333,7 @@ ROUTE_PARTS: Final[dict[str, type[BaseModel]]] = {
     "rewrite": RewriteSettings,
     "retries": RetrySettings,
     "affinity": AffinitySettings,
+    "cors": CorsSettings,
     "request_headers": HeaderSettings,
     "response_headers": HeaderSettings,
 }

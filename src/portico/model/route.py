@@ -137,6 +137,22 @@ class Affinity:
 
 
 @dataclass(frozen=True, slots=True)
+class Cors:
+    """Which pages of other origins may use the answers (https://fetch.spec.whatwg.org/#http-cors-protocol)."""
+
+    origins: tuple[str, ...]
+    """`https://a.example`, `https://*.a.example`, or `*`."""
+    methods: tuple[str, ...] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+    headers: tuple[str, ...] = ()
+    """Headers that requests may have beyond those that are always allowed."""
+    exposed: tuple[str, ...] = ()
+    """Headers of answers that pages may read beyond those that they always may."""
+    credentials: bool = False
+    max_age: int = 5
+    """Seconds that a browser may keep what it was told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Backend:
     """A share of a route's requests."""
 
@@ -169,6 +185,7 @@ class Route:
     """Seconds for one try; 0 for as long as it takes."""
     retries: Retries | None = None
     affinity: Affinity | None = None
+    cors: Cors | None = None
 
 
 def grpc_path(service: str = "", method: str = "", *, regex: bool = False) -> PathMatch:

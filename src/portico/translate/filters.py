@@ -3,6 +3,7 @@
 from portico.model.edge import EdgeFrame
 from portico.translate import names, visitor_certificate
 from portico.translate.challenges import challenge_filter
+from portico.translate.cors import cors_filter
 from portico.translate.lookup import lookup_filter
 from portico.translate.networks import network_filter
 from portico.translate.policy.slots import slot_filters
@@ -25,6 +26,8 @@ def http_filters(frame: EdgeFrame, scope_class: str, labels: int, *, tells_certi
         network_filter(),
         # Only for whom the networks let in: the endpoint's policy, then those of internal endpoints behind it.
         *slot_filters(),
+        # Behind the policy, which may have made another route the request's.
+        cors_filter(),
         # On the chains alone that ask for a certificate, whose every request has one or may have one.
         *([visitor_certificate.name_filter()] if tells_certificate else []),
         # Last by Envoy's rule. The x-envoy headers would tell upstreams and visitors of the edge's inside. Counters of

@@ -11,6 +11,7 @@ from portico.model.route import (
     Affinity,
     Answer,
     Backend,
+    Cors,
     FieldMatch,
     HeaderChanges,
     Match,
@@ -29,6 +30,7 @@ from portico.translate.route_values import (
     host_fault,
     literal_path_fault,
     method_fault,
+    origin_fault,
     parameter_fault,
     path_fault,
     regex_fault,
@@ -65,6 +67,7 @@ def route_faults(route: Route, pools: Iterable[str]) -> Iterator[str]:
     yield from _time_faults(route)
     yield from _retry_faults(route.retries) if route.retries else ()
     yield from _affinity_faults(route.affinity) if route.affinity else ()
+    yield from _cors_faults(route.cors) if route.cors else ()
 
 
 def byte_route_faults(routes: tuple[Route, ...]) -> Iterator[str]:
@@ -202,3 +205,19 @@ def _affinity_faults(affinity: Affinity) -> Iterator[str]:
         yield f"affinity.lifetime: {affinity.lifetime} is not in 0 to {MAX_LIFETIME:,} seconds"
     if affinity.lifetime and affinity.header:
         yield "affinity.lifetime: a header has none"
+
+
+def _cors_faults(cors: Cors) -> Iterator[str]:
+    if not cors.origins or not cors.methods:
+        yield "cors: it names no origins, or no methods"
+    for origin in cors.origins:
+        yield from _prefixed("cors.origins", origin_fault(origin))
+    for method in cors.methods:
+        yield from _prefixed("cors.methods", method_fault(method))
+    for place, names in (("headers", cors.headers), ("exposed", cors.exposed)):
+        for name in names:
+            yield from _prefixed(f"cors.{place}", header_name_fault(name))
+        if "*" in names and cors.credentials:
+            yield f"cors.{place}: with credentials browsers take * for a header's name; name them"
+    if not 0 <= cors.max_age <= MAX_SECONDS:
+        yield f"cors.max_age: {cors.max_age} is not in 0 to {MAX_SECONDS:,} seconds"

@@ -97,6 +97,16 @@ def parameter_fault(name: str) -> str:
     return "" if name.isprintable() else f"{name!r} is no parameter's name"
 
 
+def origin_fault(origin: str) -> str:
+    """Of the origin of a page, or `*`."""
+    if origin == "*":
+        return ""
+    scheme, mark, host = origin.partition("://")
+    if not mark or not re.fullmatch(r"[a-z][a-z0-9+.-]{0,31}", scheme):
+        return f"{origin!r} is no origin; write https://HOST, https://*.HOST or *"
+    return host_fault(host.removeprefix("*."))
+
+
 def host_fault(host: str | None) -> str:
     """Of a host with or without a port, as the Host header has it."""
     if host is None:

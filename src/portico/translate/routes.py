@@ -10,6 +10,7 @@ from portico.model.endpoint import Endpoint
 from portico.model.route import Answer, Match, Mirror, PathChange, Redirect, Route, in_order
 from portico.translate import names
 from portico.translate.balancing import seconds
+from portico.translate.cors import for_route, preflight
 from portico.translate.replies import NO_ROUTE_STATUS, unmapped_status
 from portico.translate.retries import retry_policy, with_safe_methods
 from portico.translate.route_backends import (
@@ -41,7 +42,16 @@ def route_bodies(endpoint: Endpoint, frame: EdgeFrame) -> list[Body]:
 
 
 def _route(endpoint: Endpoint, frame: EdgeFrame, route: Route, match: Match) -> list[Body]:
-    bodies = [{"match": match_body(match), **_action(endpoint, frame, route, match), **changed(route)}]
+    body = {
+        "match": match_body(match),
+        **_action(endpoint, frame, route, match),
+        **changed(route),
+        **for_route(route.cors),
+    }
+    bodies = [body]
+    if route.cors is not None and (match.methods or match.headers):
+        # A browser asks first whether it may: by another method, and without the request's own headers.
+        bodies = [{**body, "match": match_body(preflight(match))}, body]
     if chooses_by_cookie(route):
         bodies = [*_stays(endpoint, frame, route, match), *bodies]
     if route.retries is not None or not has_another(endpoint, route):
@@ -57,7 +67,7 @@ def _stays(endpoint: Endpoint, frame: EdgeFrame, route: Route, match: Match) -> 
             name, value = choice(route, backend)
             chosen = {**match_body(match), "cookies": [{"name": name, "string_match": {"exact": value}}]}
             alone = replace(route, backends=(backend,))
-            yield {"match": chosen, **_action(endpoint, frame, alone, match), **changed(route)}
+            yield {"match": chosen, **_action(endpoint, frame, alone, match), **changed(route), **for_route(route.cors)}
 
 
 def _action(endpoint: Endpoint, frame: EdgeFrame, route: Route, match: Match) -> Body:

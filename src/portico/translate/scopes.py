@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from portico.model import pages
 from portico.model.edge import EdgeFrame
 from portico.model.endpoint import Endpoint
-from portico.translate import lookup, names, networks
+from portico.translate import cors, lookup, names, networks
 from portico.translate.policy import slots
 from portico.translate.replies import FAILED_STATUS, MISDIRECTED_STATUS, OFFLINE_STATUS
 from portico.translate.resource import SCOPE, Resource
@@ -134,7 +134,7 @@ def _scope(
     virtual_host: Body = {
         "name": "v",
         "domains": ["*"],
-        "typed_per_filter_config": {**lookup.switched_off(), **filters},
+        "typed_per_filter_config": {**lookup.switched_off(), **filters, **cors.for_scope(listed)},
     }
     routes: Body = {
         "name": name,

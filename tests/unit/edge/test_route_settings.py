@@ -17,6 +17,7 @@ from portico.model.route import (
     Affinity,
     Answer,
     Backend,
+    Cors,
     FieldMatch,
     HeaderChanges,
     Match,
@@ -55,6 +56,7 @@ EVERYTHING = """
         try_timeout: 1.5
         retries: {attempts: 2, codes: [503], backoff: 0.1, broken: true}
         affinity: {cookie: seat, lifetime: 3600}
+        cors: {origins: [https://*.b.example], methods: [GET], headers: [x-a], credentials: true, max_age: 9}
       - match: {path: /old}
         redirect: {scheme: https, host: new.example, port: 444, path: /new, status: 301}
       - answer: {status: 404, body: gone}
@@ -100,6 +102,7 @@ def test_everything_a_route_may_have(tmp_path: Path) -> None:
     assert (search.timeout, search.try_timeout) == (5, 1.5)
     assert search.retries == Retries(2, (503,), 0.1, broken=True)
     assert search.affinity == Affinity("seat", lifetime=3600)
+    assert search.cors == Cors(("https://*.b.example",), ("GET",), ("x-a",), credentials=True, max_age=9)
     assert (old.name, old.matches) == ("2", (Match(PathMatch(PathKind.EXACT, "/old")),))
     assert old.redirect == Redirect("https", "new.example", 444, PathChange("/new"), 301)
     assert (gone.answer, gone.matches) == (Answer(404, "gone"), ())
@@ -153,6 +156,8 @@ TO = "backends: [http://10.0.0.5:80]"
         (f"\n      - answer: {{status: 200, body: {'a' * 5000}}}", "at most 4,096 bytes"),
         (f"\n      - {TO}\n        affinity: {{lifetime: 3}}", "it needs a cookie or a header"),
         (f"\n      - {TO}\n        timeout: 1\n        try_timeout: 2", "one try takes no longer"),
+        (f"\n      - {TO}\n        cors: {{origins: [a.example]}}", "'a.example' is no origin"),
+        (f"\n      - {TO}\n        cors: {{origins: ['*'], headers: ['*'], credentials: true}}", "browsers take *"),
         (f"\n      - {TO}\n        timeout: 0", "greater than or equal to 0.001"),
         ("\n      - backends: [{endpoint: 'https://a.example', upstreams: [b]}]", "give endpoint or upstreams"),
         (
