@@ -158,7 +158,7 @@ class _Compiler:
     def _operator(self, name: str, pieces: tuple[Piece, ...], type_: str) -> Piece:
         deep = name == "@in" or (name in ("_==_", "_!=_") and not any(piece.kind in SIMPLE for piece in pieces))
         if deep:
-            pieces = tuple(map(self._charged, pieces))
+            pieces = tuple(self._charged(piece) if name != "@in" or piece.kind != "map" else piece for piece in pieces)
         found = OPERATORS[name](pieces, type_)
         return self._charged(found) if name == "_+_" else found
 

@@ -6,7 +6,7 @@ one a fold was is seen from its step.
 
 from collections.abc import Callable
 
-from portico.policy.syntax import Call, Items, Loop, Name, Tree
+from portico.policy.syntax import Call, Items, Loop, Name, Tree, below
 from portico.translate.policy.pieces import NotInLuaError, Piece, of_type
 
 Compile = Callable[[Tree], Piece]
@@ -19,12 +19,18 @@ def item_type(range_type: str) -> str:
     return inner if kind == "list" else inner.partition(",")[0] if kind == "map" else "dyn"
 
 
+def _weight(tree: Tree) -> int:
+    """What a turn costs beside what it reads: a call, or what may be caught, takes far longer than plain Lua."""
+    heavy = isinstance(tree, Call) and (tree.function[0].isalpha() or tree.function in ("_&&_", "_||_", "_?_:_"))
+    return (64 if heavy else 8) + sum(map(_weight, below(tree)))
+
+
 def compiled(loop: Loop, range_: Piece, name: str, inner: Compile, type_: str) -> Piece:
     """The loop, where `inner` compiles what stands inside and `name` is what Lua calls the item."""
     uncertain = range_.fails or not range_.known
 
     def call(function: str, *bodies: Piece) -> Piece:
-        parts = (range_.text, *(f"function({name}) return {body.text} end" for body in bodies))
+        parts = (range_.text, str(_weight(loop.step)), *(f"function({name}) return {body.text} end" for body in bodies))
         return Piece(f"{function}({', '.join(parts)})", type_, uncertain or any(body.fails for body in bodies))
 
     def truth(tree: Tree) -> Piece:

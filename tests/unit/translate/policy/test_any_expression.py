@@ -97,7 +97,7 @@ VISITS = st.fixed_dictionaries(
         "c": st.booleans(),
         "l": st.lists(ANY, max_size=3),
         "k": st.lists(ANY | st.lists(ANY, max_size=2), max_size=3),
-        "m": st.dictionaries(TEXTS, ANY, max_size=2),
+        "m": st.dictionaries(TEXTS, ANY, max_size=1),
     }
 )
 

@@ -94,6 +94,11 @@ def test_a_loop_ends_before_it_holds_up_others() -> None:
     assert by_lua("lists.range(300).all(a, lists.range(300).all(b, true)) || true", long) is FAILED
     assert by_lua("vars.a.replace('x', vars.a) != ''", long) is FAILED
     assert by_lua("lists.range(9000).map(i, vars.a).join('') != ''", long) is FAILED
+    calls = " && ".join(["timestamp('2026-01-02T03:04:05Z') > timestamp(0)"] * 200)
+    assert by_lua(f"lists.range(9000).all(i, {calls})", long) is FAILED
+    assert by_lua("lists.range(9000).all(i, " + "||".join(["1/0 == i"] * 800) + ")", long) is FAILED
+    big = "lists.range(5000).map(i, [i])"
+    assert by_lua(f"[{big}].all(a, lists.range(4000).all(i, a == a))", long) is FAILED
     assert by_lua("lists.range(50).exists(i, i == 49)", long) is True
 
 

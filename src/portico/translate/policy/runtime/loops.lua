@@ -1,42 +1,51 @@
 -- Lists and maps gone through: all, exists, exists_one, map, filter. The body is a function of one item, or of one key.
 --
--- A visitor decides how long some lists are, so an evaluation has at most as many turns as cel-cpp allows, and what its
--- loops read and make is counted in bytes. Spent means spent: no `||` makes a truth of an evaluation that ran out.
+-- A visitor decides how long some lists are, and any owner of an endpoint writes expressions. So an evaluation has at most
+-- as many turns as cel-cpp allows, each turn costs what the compiler weighs its body (some 8 a node), and what a turn reads
+-- and makes costs its bytes. Spent means spent: no `||` makes a truth of an evaluation that ran out.
 local fail, List, Map = P.fail, P.List, P.Map
-local type, getmetatable, pcall, error = type, getmetatable, pcall, error
+local type, getmetatable, pcall, error, pairs = type, getmetatable, pcall, error, pairs
 local op = P.op
-local TURNS, BYTES = 10000, 4194304
+local TURNS, COST = 10000, 4194304
 
-local turns, bytes = 0, 0
+local turns, cost = 0, 0
 
 --- Before an expression with loops.
 function op.begin()
-  turns, bytes = 0, 0
+  turns, cost = 0, 0
 end
 
 --- `op.bounded(op.begin(), value)`: its value, unless it ran out.
 function op.bounded(_, value)
   if turns >= TURNS then fail("iteration budget exceeded") end
-  if bytes > BYTES then fail("loops have read and made more than 4 MiB") end
+  if cost > COST then fail("loops cost more than they may") end
   return value
 end
 
---- The value, which one turn of a loop reads or makes.
+local function pay(more)
+  cost = cost + more
+  if cost > COST then fail("loops cost more than they may") end
+end
+
+--- The value, which one turn of a loop reads or makes, all of it.
 function op.charge(value)
-  local size = 0
   if type(value) == "string" then
-    size = #value
+    pay(#value)
   elseif type(value) == "table" then
-    size = 8 * (value.n or value.keys and #value.keys or 0) + (value.bytes and #value.bytes or 0)
+    local of = getmetatable(value)
+    local items = of == Map and value.values or of == List and value
+    pay(8 * (items and (value.n or #value.keys) or 1) + (of == P.Bytes and #value.bytes or 0))
+    for _, item in pairs(items or {}) do
+      if type(item) == "table" then op.charge(item) end
+    end
   end
-  bytes = bytes + size
-  if bytes > BYTES then fail("loops have read and made more than 4 MiB") end
   return value
 end
 
-local function turn()
+local function turn(weight)
   turns = turns + 1
   if turns >= TURNS then fail("iteration budget exceeded") end
+  pay(weight)
 end
 
 local function items_of(range)
@@ -46,30 +55,30 @@ local function items_of(range)
   P.no_overload("<iter_range>", range)
 end
 
-function op.all(range, holds)
+function op.all(range, weight, holds)
   local items, n = items_of(range)
   for i = 1, n do
-    turn()
+    turn(weight)
     if not holds(items[i]) then return false end
   end
   return true
 end
 
-function op.exists(range, holds)
+function op.exists(range, weight, holds)
   local items, n = items_of(range)
   for i = 1, n do
-    turn()
+    turn(weight)
     if holds(items[i]) then return true end
   end
   return false
 end
 
 --- Until one item gives `wanted`, which makes good for those that failed.
-local function search(range, holds, wanted)
+local function search(range, weight, holds, wanted)
   local items, n = items_of(range)
   local failure
   for i = 1, n do
-    turn()
+    turn(weight)
     local done, truth = pcall(holds, items[i])
     if not done then
       failure = failure or op.caught(truth)
@@ -82,40 +91,40 @@ local function search(range, holds, wanted)
 end
 
 --- `all` whose body may fail.
-function op.all_but_failed(range, holds)
-  return search(range, holds, false)
+function op.all_but_failed(range, weight, holds)
+  return search(range, weight, holds, false)
 end
 
 --- `exists` of the same kind.
-function op.exists_but_failed(range, holds)
-  return search(range, holds, true)
+function op.exists_but_failed(range, weight, holds)
+  return search(range, weight, holds, true)
 end
 
-function op.exists_one(range, holds)
+function op.exists_one(range, weight, holds)
   local items, n = items_of(range)
   local count = 0
   for i = 1, n do
-    turn()
+    turn(weight)
     if holds(items[i]) then count = count + 1 end
   end
   return count == 1
 end
 
-function op.each(range, made)
+function op.each(range, weight, made)
   local items, n = items_of(range)
   local found = {}
   for i = 1, n do
-    turn()
+    turn(weight)
     found[i] = op.charge(made(items[i]))
   end
   return List.new(found, n)
 end
 
-function op.filter(range, holds, made)
+function op.filter(range, weight, holds, made)
   local items, n = items_of(range)
   local found, count = {}, 0
   for i = 1, n do
-    turn()
+    turn(weight)
     if holds(items[i]) then
       count = count + 1
       found[count] = items[i]
