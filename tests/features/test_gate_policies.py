@@ -21,6 +21,7 @@ from kit.translated import Answer, TranslatedEdge, endpoint, http_upstream, tran
 from portico.gate.app import gate_app
 from portico.model.endpoint import UnixSocket
 from portico.translate.clusters import gate_cluster
+from portico.translate.listeners import internal_listener
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 Served = Callable[..., Awaitable[str]]
@@ -34,7 +35,7 @@ class RunningGate:
     def __init__(self, directory: Path) -> None:
         self.path = str(directory / "gate.sock")
         (directory / "gate.secrets").write_text(SECRET)
-        self._app = gate_app(LOOPBACK, directory / "gate.secrets")
+        self._app = gate_app(LOOPBACK, directory / "gate.secrets", internal=str(directory / "internal.sock"))
         self.asked: list[str] = []
         self.there = True
 
@@ -58,7 +59,8 @@ async def edge() -> AsyncIterator[TranslatedEdge]:
 async def gate(edge: TranslatedEdge) -> AsyncIterator[RunningGate]:
     running = RunningGate(edge.directory)
     async with on_a_socket(running, running.path):
-        await edge.ads.publish([gate_cluster(replace(edge.frame, gate_socket=running.path))])
+        frame = replace(edge.frame, gate_socket=running.path, internal_socket=str(edge.directory / "internal.sock"))
+        await edge.ads.publish([gate_cluster(frame), internal_listener(frame)])
         yield running
 
 
@@ -398,6 +400,32 @@ async def test_a_service_is_asked_in_the_response_phase(
     answer = await edge.get(host)
     assert passed(answer)
     assert answer.headers["x-status"] == "200"
+
+
+async def test_internal_endpoints_are_reached_under_their_own_policies(
+    edge: TranslatedEdge, served: Served, upstream: UnixSocket
+) -> None:
+    await edge.publish(
+        endpoint("https://free.internal", upstream, owner="me"),
+        endpoint("https://strict.internal", upstream, owner="me", traffic_policy=policy_text(rule(("deny", {})))),
+        endpoint("https://strange.internal", upstream, owner="somebody else"),
+        endpoint("http://deep.internal:8080", upstream, owner="me"),
+    )
+
+    async def asked(url: str, **more: Any) -> str:
+        seen = "actions.ngrok.http_request"
+        body = f"${{{seen}.res.status_code}} ${{{seen}.res.body}}"
+        host = await served(rule(request(url, **more)), rule(("custom-response", {"body": body})))
+        return (await edge.get(host)).text
+
+    answer = await asked("https://free.internal/ping?a=b", headers={"x-a": "b"})
+    assert answer.startswith("200 upstream\nGET /ping?a=b HTTP/1.1\r\nhost: free.internal\r\n")
+    assert "x-a: b" in answer
+    assert "x-edge" not in answer
+    assert (await asked("https://strict.internal/")).startswith("403 ")
+    assert (await asked("http://deep.internal:8080/")).startswith("200 upstream")
+    for stranger in ("https://strange.internal/", "https://absent.internal/", "http://free.internal/"):
+        assert not (await asked(stranger)).startswith("200")
 
 
 async def test_a_gate_that_hangs_up_lets_nobody_in(

@@ -33,11 +33,15 @@ def gate_app(
     reach: Reach,
     edge_secrets: Path,
     edge_ca: Path | None = None,
+    internal: str = "",
     providers: Mapping[str, Provider] = PROVIDERS,
     clock: Callable[[], float] = time.time,
 ) -> Starlette:
-    """`edge_secrets` is the file of `seal.EdgeSecrets`; `edge_ca` an authority to trust beside the system's."""
-    outbound = Outbound(reach, edge_ca)
+    """`edge_secrets` is the file of `seal.EdgeSecrets`; `edge_ca` an authority to trust beside the system's.
+
+    `internal` is Envoy's Unix socket for requests to internal endpoints.
+    """
+    outbound = Outbound(reach, edge_ca, internal)
     key_sets = KeySets(outbound, clock)
     sign_ins = SignIns(Authority(outbound, key_sets, providers, clock), EdgeSecrets(edge_secrets), clock)
     verifications, errands = Verifications(key_sets, clock), Errands(outbound)

@@ -74,6 +74,7 @@ class Errands:
                 content=errand.body.encode(),
                 parameters=errand.parameters,
                 redirects=errand.redirects,
+                inner=errand.inner,
                 seconds=errand.seconds,
             )
         except OutboundError as error:

@@ -29,6 +29,10 @@ _MOST_ORIGINS: Final = 64
 """Hosts whose connections are kept."""
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _ADDRESS: Final = "portico_address"
+_INNER: Final = "portico_inner"
+_CLASS_HEADER, _HOST_HEADER = "x-edge-class", "x-edge-host"
+"""By which Envoy finds an internal endpoint (`translate/names.py`)."""
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 class OutboundError(Exception):
@@ -66,11 +70,12 @@ class Reach:
 class Outbound:
     """Sends requests, keeping connections. TLS is verified against the system's authorities and the edge's own."""
 
-    def __init__(self, reach: Reach, edge_ca: Path | None = None) -> None:
+    def __init__(self, reach: Reach, edge_ca: Path | None = None, internal: str = "") -> None:
+        """`internal`: Envoy's Unix socket for requests to internal endpoints."""
         context = ssl.create_default_context()
         if edge_ca is not None and edge_ca.exists():
             context.load_verify_locations(edge_ca)
-        self._transport = _Transport(reach, context)
+        self._transport = _Transport(reach, context, internal)
         agent = {"user-agent": f"portico/{__version__}", "accept-encoding": "identity"}
         self._sender = httpx.AsyncClient(transport=self._transport, trust_env=False, headers=agent)
 
@@ -84,11 +89,16 @@ class Outbound:
         parameters: Sequence[tuple[str, str]] = (),
         redirects: int = 0,
         seconds: float = 10.0,
+        inner: str = "",
     ) -> Answer:
-        """The answer. Raises OutboundError where none came in time, was too large, or may not be asked for."""
+        """The answer. Raises OutboundError where none came in time, was too large, or may not be asked for.
+
+        `inner` is the class of requests to internal endpoints (`questions.Errand`).
+        """
         try:
             async with asyncio.timeout(seconds):
-                return await self._send(method, url, dict(headers or {}), content, parameters, redirects)
+                request = self._request(method, url, dict(headers or {}), content, parameters, inner)
+                return await self._send(request, redirects)
         except TimeoutError:
             raise OutboundError(f"no answer within {seconds:g} s") from None
         except (httpx.InvalidURL, UnicodeError):
@@ -100,20 +110,24 @@ class Outbound:
         """End all connections."""
         await self._sender.aclose()
 
-    async def _send(
+    def _request(
         self,
         method: str,
         url: str,
         headers: dict[str, str],
         content: bytes,
         parameters: Sequence[tuple[str, str]],
-        redirects: int,
-    ) -> Answer:
-        started = time.monotonic()
+        inner: str,
+    ) -> httpx.Request:
         target = httpx.URL(url)
         for key, value in parameters:
             target = target.copy_add_param(key, value)
-        request = self._sender.build_request(method, target, headers=headers, content=content or None)
+        return self._sender.build_request(
+            method, target, headers=headers, content=content or None, extensions={_INNER: inner}
+        )
+
+    async def _send(self, request: httpx.Request, redirects: int) -> Answer:
+        started = time.monotonic()
         while True:
             response = await self._sender.send(request, stream=True)
             try:
@@ -139,8 +153,9 @@ class _Transport(httpx.AsyncBaseTransport):
     Connections are kept by host, so that none serves a name that its certificate was not verified for.
     """
 
-    def __init__(self, reach: Reach, context: ssl.SSLContext) -> None:
+    def __init__(self, reach: Reach, context: ssl.SSLContext, internal: str) -> None:
         self._reach = reach
+        self._internal = httpx.AsyncHTTPTransport(verify=context, uds=internal, trust_env=False) if internal else None
         self._context = context
         self._of_origins: OrderedDict[tuple[str, str, int | None], httpx.AsyncHTTPTransport] = OrderedDict()
 
@@ -149,6 +164,10 @@ class _Transport(httpx.AsyncBaseTransport):
         url = request.url
         if url.scheme not in ("http", "https") or not url.host:
             raise httpx.UnsupportedProtocol("this is no URL of http or https")
+        for name in (_CLASS_HEADER, _HOST_HEADER):
+            request.headers.pop(name, None)
+        if url.host.lower().rstrip(".").endswith(".internal"):
+            return await self._handle_internal(request)
         failure: httpx.ConnectError | None = None
         for address in await self._addresses(url):
             dialled = httpx.Request(
@@ -169,8 +188,22 @@ class _Transport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """End all connections."""
-        for transport in self._of_origins.values():
+        for transport in (*self._of_origins.values(), *([self._internal] if self._internal else [])):
             await transport.aclose()
+
+    async def _handle_internal(self, request: httpx.Request) -> httpx.Response:
+        """By Envoy, as a policy that forwards would come there: under that endpoint's own policy."""
+        url, inner = request.url, request.extensions.get(_INNER)
+        if self._internal is None or not inner:
+            raise httpx.ConnectError("internal endpoints are not reached from here")
+        headers = httpx.Headers(request.headers)
+        headers[_CLASS_HEADER] = inner
+        headers[_HOST_HEADER] = f"{url.scheme}+{url.host.lower().rstrip('.')}+{url.port or _PORTS[url.scheme]}"
+        # The socket is the edge's own, so there is no TLS on it.
+        plain = url.copy_with(scheme="http", port=None)
+        return await self._internal.handle_async_request(
+            httpx.Request(request.method, plain, headers=headers, stream=request.stream, extensions=request.extensions)
+        )
 
     async def _addresses(self, url: httpx.URL) -> list[str]:
         try:

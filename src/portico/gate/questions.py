@@ -101,5 +101,7 @@ class Errand(Question, frozen=True, kw_only=True):
     """An expression of `attempts` and `last_attempt`."""
     visitor: str = ""
     """Address of the visitor, for X-Forwarded-For."""
+    inner: str = ""
+    """The class of requests to internal endpoints of the policy's owner (`translate/names.py`)."""
     hops: str = ""
     """What the visitor's request said in `errands.HOPS`."""

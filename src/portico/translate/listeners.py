@@ -75,7 +75,7 @@ def http_listener(frame: EdgeFrame, address: SocketAddress) -> Resource:
 
 
 def internal_listener(frame: EdgeFrame) -> Resource:
-    """The gate's way to internal endpoints. Whoever opens this socket may come to any: it is in the node's directory."""
+    """The gate's way to internal endpoints. Its socket opens the way to any, and is in the node's own directory."""
     manager = connection_manager(frame, names.INTERNAL, stat_prefix=names.INTERNAL)
     body = {
         "name": names.INTERNAL_LISTENER,

@@ -20,7 +20,7 @@ P.action["http-request"] = function(visit, action)
     {"url", visit:text(action.url)}, {"method", action.method}, {"body", visit:text(action.body)},
     {"parameters", pairs_of(visit, action.parameters)}, {"headers", headers_of(visit, action.headers)},
     {"redirects", action.redirects}, {"seconds", action.seconds}, {"retry", action.retry},
-    {"visitor", visit:get("conn.client_ip")},
+    {"visitor", visit:get("conn.client_ip")}, {"inner", visit.program.inner_class or ""},
     {"hops", visit.phase ~= "response" and visit.handle:headers():get(HOPS) or ""},
   }))
   local answer = P.gate.ask(visit, "/errands", question, action.seconds * 1000 + 5000, SAFE[action.method])
