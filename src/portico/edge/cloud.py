@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from portico.edge.bind_request import BindRequest
 from portico.edge.checked_tls import checked_tls
+from portico.edge.endpoint_policy import endpoint_policy
 from portico.edge.registry import LiveBind, Registry, Session
 from portico.model.endpoint import EdgeTls, EndpointUrl, Scheme, TlsVersion
 from portico.model.errors import BIND_INVALID, DOMAIN_RESERVED, PorticoError
@@ -47,16 +48,37 @@ class Cloud:
             stored = unit.cloud_endpoints.all()
         for endpoint in stored:
             try:
-                self.put(endpoint)
+                self.put(endpoint, self.request(endpoint))
             except PorticoError as error:
                 facts = {"id": endpoint.id, "url": str(endpoint.url), "code": str(error.code), "reason": error.message}
                 log.error("a cloud endpoint is not served", extra=facts)
 
-    def put(self, endpoint: CloudEndpoint) -> Change:
+    def request(self, endpoint: CloudEndpoint) -> BindRequest:
+        """What is asked of the registry for it. Takes its time, as policies do; may be called in any thread.
+
+        Raises PorticoError with what is wrong with its policy.
+        """
+        url = endpoint.url
+        policy = endpoint_policy([endpoint.traffic_policy], url.scheme)
+        return BindRequest(
+            url.scheme,
+            url.host,
+            url.port if url.scheme is Scheme.TCP else None,
+            tls=self._tls(url, policy.terminate),
+            networks=policy.networks,
+            pooling=endpoint.pooling,
+            traffic_policy=policy.text,
+            cloud=True,
+            description=endpoint.description,
+            metadata=endpoint.note,
+            bind_id=_bind_id(endpoint),
+        )
+
+    def put(self, endpoint: CloudEndpoint, request: BindRequest) -> Change:
         """Make the registry know it as it is now. Raises PorticoError with the rule that forbids it."""
-        session, ident = self._session(endpoint.owner_id), _bind_id(endpoint)
-        before = self._registry.find_bind(session, ident)
-        return Change(before, self._bind(session, self._request(endpoint)))
+        session = self._session(endpoint.owner_id)
+        before = self._registry.find_bind(session, request.bind_id)
+        return Change(before, self._bind(session, request))
 
     def undo(self, change: Change) -> None:
         """Back to what was before."""
@@ -81,24 +103,6 @@ class Cloud:
                 raise PorticoError(DOMAIN_RESERVED, "its owner is gone")
             self._registry.begin_declared(Session(ident, "", ident, 0, owner, "", started=time.time()))
         return ident
-
-    def _request(self, endpoint: CloudEndpoint) -> BindRequest:
-        # Imported here: an edge without policies does not load their language.
-        from portico.policy.served import canonical_text, served_policy, terminate_tls
-
-        url, policy = endpoint.url, served_policy(endpoint.traffic_policy)
-        return BindRequest(
-            url.scheme,
-            url.host,
-            url.port if url.scheme is Scheme.TCP else None,
-            tls=self._tls(url, terminate_tls([policy])),
-            pooling=endpoint.pooling,
-            traffic_policy=canonical_text(endpoint.traffic_policy),
-            cloud=True,
-            description=endpoint.description,
-            metadata=endpoint.note,
-            bind_id=_bind_id(endpoint),
-        )
 
     def _tls(self, url: EndpointUrl, terminate: "TerminateTls | None") -> EdgeTls | None:
         if terminate is None:

@@ -28,6 +28,7 @@ from portico.edge.live import CertificatesInUse, Live, Reservations
 from portico.edge.name_lookup import NameLookup
 from portico.edge.node import NODE_FILE, Node
 from portico.edge.notices import notify
+from portico.edge.policy_data import names_ip_policies, with_ip_policies
 from portico.edge.public_names import PublicNames
 from portico.edge.publisher import Publisher
 from portico.edge.registry import Registry
@@ -99,7 +100,9 @@ class Control:
         )
         self._endpoint_metrics = EndpointMetrics(node.endpoint_metrics)
         uploads = self._reservations.uploads
-        served = Served(self._registry, uploads, node.frame, self._lookup.addresses, self._endpoint_metrics)
+        served = Served(
+            self._registry, uploads, node.frame, self._lookup.addresses, self._endpoint_metrics, self._policy_data
+        )
         self._publisher = Publisher(self._ads, node.frame, served.endpoint, self._on_online)
         admission = Admission(self._store)
         self._agents = Agents(node, self._registry, self._publisher, admission, self._metrics)
@@ -228,6 +231,12 @@ class Control:
         for url in self._urls():
             if (endpoint := self._registry.endpoint(url)) is not None:
                 self._on_online(endpoint)
+
+    def _policy_data(self, policy: str, owner_id: str) -> str:
+        if not names_ip_policies(policy):
+            return policy
+        with self._store.read() as unit:
+            return with_ip_policies(policy, lambda ids: unit.ip_policies.networks_of(ids, owner_id))
 
     def _secret(self, name: str) -> Resource | None:
         if self._acme is not None:

@@ -1,5 +1,6 @@
 """What the REST API may see of this node and do to it: the edge's side of `api/ports.py`."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -133,7 +134,8 @@ class Live:
 
     async def serve(self, endpoint: CloudEndpoint) -> None:
         """Put a cloud endpoint online, or serve it as it is now. Raises PorticoError: then all is as before."""
-        change = self._cloud.put(endpoint)
+        request = await asyncio.to_thread(self._cloud.request, endpoint)
+        change = self._cloud.put(endpoint, request)
         try:
             for url in change.urls:
                 await self._publisher.refresh(url)

@@ -27,13 +27,15 @@ class Served:
         frame: EdgeFrame,
         ips: Callable[[str], tuple[str, ...]],
         metrics: EndpointMetrics,
+        policy: Callable[[str, str], str],
     ) -> None:
-        """`ips` gives the IP addresses of an upstream's host."""
+        """`ips` gives the IP addresses of an upstream's host, `policy` an owner's policy with what it names."""
         self._registry = registry
         self._ips = ips
         self._uploads = uploads
         self._frame = frame
         self._metrics = metrics
+        self._policy = policy
         self._given: dict[EndpointUrl, str] = {}
         """Id of the upload that each endpoint was last seen with."""
 
@@ -44,6 +46,7 @@ class Served:
         if endpoint is not None:
             pools = tuple(replace(pool, addresses=tuple(self._by_ip(pool.addresses))) for pool in endpoint.pools)
             endpoint = replace(endpoint, addresses=tuple(self._by_ip(endpoint.addresses)), pools=pools)
+            endpoint = replace(endpoint, traffic_policy=self._policy(endpoint.traffic_policy, endpoint.owner))
             endpoint = replace(endpoint, metered=self._metrics.admits(endpoint))
         else:
             self._metrics.forget(url)

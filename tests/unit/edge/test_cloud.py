@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from portico.edge.bind_request import BindRequest
-from portico.edge.cloud import Cloud
+from portico.edge.cloud import Change, Cloud
 from portico.edge.naming import Naming
 from portico.edge.registry import Limits, Registry, Session
 from portico.model.endpoint import EdgeTls, EndpointUrl, Scheme, TlsVersion
@@ -52,9 +52,13 @@ def cloud(live: Registry, store: Store) -> Cloud:
     return Cloud(live, store, TlsVersion.TLS_1_2)
 
 
+def put(ours: Cloud, endpoint: CloudEndpoint) -> Change:
+    return ours.put(endpoint, ours.request(endpoint))
+
+
 def refused(store: Store, live: Registry, endpoint: CloudEndpoint) -> PorticoError:
     with pytest.raises(PorticoError) as caught:
-        cloud(live, store).put(endpoint)
+        put(cloud(live, store), endpoint)
     return caught.value
 
 
@@ -78,7 +82,7 @@ def test_a_change_replaces_it_and_can_be_taken_back(store: Store, anna: Owner) -
     ours.begin()
     with store.write() as unit:
         moved = unit.cloud_endpoints.change(endpoint.id, url="https://new.test")
-    change = ours.put(moved)  # at the owner's limit, too: it is none more
+    change = put(ours, moved)  # at the owner's limit, too: it is none more
     assert {url.host for url in change.urls} == {"www.test", "new.test"}
     assert {url.host for url in live.urls} == {"second.test", "new.test"}
     ours.undo(change)
@@ -105,15 +109,15 @@ def test_nobody_joins_the_pool_of_another_owner(store: Store, anna: Owner) -> No
     with store.write() as unit:
         bert = unit.owners.add("bert", source="settings")
     live = registry()
-    cloud(live, store).put(kept(store, anna, pooling=True))
+    put(cloud(live, store), kept(store, anna, pooling=True))
     assert refused(store, live, kept(store, bert, pooling=True)).message.endswith("online for another owner")
 
 
-def test_internal_ones_have_the_usual_ports_and_tcp_ones_their_own_names(store: Store, anna: Owner) -> None:
+def test_internal_ones_have_the_usual_ports_and_tcp_ones_their_own_names(anna: Owner) -> None:
     live = registry()
-    ours = cloud(live, store)
-    for url in ("tcp://db.internal:5432", "tcp://cache.internal:5432"):
-        ours.put(kept(store, anna, url))
+    live.add_session(Session("s1", "r0", "agent", 0, anna, "127.0.0.1:1"))
+    for host in ("db.internal", "cache.internal"):
+        live.bind("s1", BindRequest(Scheme.TCP, host, 5432), f"/{host}.sock", now=0)
     endpoint = live.endpoint(EndpointUrl(Scheme.TCP, "db.internal", 5432))
     assert endpoint is not None
     assert endpoint.is_internal
@@ -129,7 +133,7 @@ def test_terminate_tls_of_the_policy_holds(store: Store, anna: Owner) -> None:
             unit.cloud_endpoints.add(anna.id, EndpointUrl.parse(url), json.dumps(policy))
         https, http = unit.cloud_endpoints.all()
     live = registry()
-    cloud(live, store).put(https)
+    put(cloud(live, store), https)
     endpoint = live.endpoint(EndpointUrl(Scheme.HTTPS, "one.test", 8443))
     assert endpoint is not None
     assert endpoint.tls is not None
