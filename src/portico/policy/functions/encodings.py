@@ -15,9 +15,13 @@ _DEEPEST: Final = 64
 def from_base64(text: str) -> bytes:
     """Strict: what is no base64 is ValueError."""
     try:
-        return base64.b64decode(text.encode(), validate=True)
+        found = base64.b64decode(text.encode(), validate=True)
     except (binascii.Error, ValueError):
         raise ValueError("this is no base64") from None
+    if len(text) % 4:
+        # Python takes padding that is too long: `AAAA=`.
+        raise ValueError("this is no base64")
+    return found
 
 
 def to_base64(data: bytes) -> str:

@@ -260,12 +260,19 @@ def test_the_states_of_a_program_are_bounded() -> None:
     assert program(pattern)[b"weight"] < 21_000
 
 
-def test_patterns_of_the_visit_are_plain_texts() -> None:
-    dynamic = lua().library[b"regex"][b"dynamic"]
-    known = dynamic("a-b/é".encode())
-    assert lua().library[b"regex"][b"matches"](known, "xa-b/éx".encode()) is True
-    with pytest.raises(LuaError, match="plain text"):
-        lua().evaluate('P.regex.dynamic("a.b")')
+@given(st.text("a.é\\\\\\-_^{}]d ", max_size=6), st.text("a.é\\-_^{}]d ", max_size=8))
+@example(r"a-b/\.é", "xa-b/.éx")
+def test_patterns_of_the_visit_are_plain_texts(pattern: str, text: str) -> None:
+    """Those that are taken mean what RE2 says."""
+    values = {"vars": {"p": pattern, "t": text}}
+    asked = 'P.regex.matches(P.regex.dynamic(v:get("vars").values.p), v:get("vars").values.t)'
+    try:
+        found = lua().evaluate(asked, values)
+    except LuaError as error:
+        assert "plain text" in str(error)
+        assert set(pattern) & set("\\.^{}]")
+    else:
+        assert found == re2_matches(pattern, text)
 
 
 @pytest.mark.parametrize(

@@ -361,10 +361,12 @@ function regex.program(program)
   return program
 end
 
---- The program of a pattern that is known only now. There is no compiler here, so it must be a text that stands for itself.
+--- The program of a pattern that is known only now. There is no compiler here, so it must be a text that stands for itself,
+--- apart from backslashes before punctuation.
 function regex.dynamic(pattern)
-  if find(pattern, "[\\.+*?()|%[%]{}^$]") then
+  local bare = pattern:gsub("\\%p", "")
+  if find(bare, "[\\.+*?()|%[%]{}^$]") or find(pattern, "\\_", 1, true) then
     P.fail("a regular expression that is known only in the visit must be plain text, without \\.+*?()|[]{}^$")
   end
-  return regex.literal(pattern)
+  return regex.literal((pattern:gsub("\\(%p)", "%1")))
 end
