@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kit.envoy import eventually, free_port
+from kit.policies import policy_text, rule
 from kit.translated import TranslatedEdge, endpoint, http_upstream, translated_edge
 from portico.model.edge import SocketAddress
 from portico.model.endpoint import Endpoint, EndpointUrl
@@ -93,7 +94,7 @@ async def test_without_an_access_log_only_what_policies_want_is_written(caplog: 
         await edge.get("b.edge.test")
         await eventually(lambda: logged(edge, caplog))
         records = [record for record in caplog.records if record.message == "a policy logs"]
-    assert {record.endpoint for record in records} == {"http://a.edge.test"}
+    assert {record.host for record in records} == {"a.edge.test"}
     assert {(record.path, record.rule, record.log) for record in records} == {("/", "staff", '{"team": "blue"}')}
 
 
@@ -105,6 +106,21 @@ async def logged(edge: TranslatedEdge, caplog: pytest.LogCaptureFixture) -> bool
 async def seen(edge: TranslatedEdge, path: Path) -> bool:
     await edge.get_plain("a.edge.test")
     return path.exists() and "staff" in path.read_text()
+
+
+async def test_what_a_policy_of_an_endpoint_decides_is_in_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    policy = policy_text(
+        rule(("log", {"metadata": {"team": "blue"}}), name="kept"),
+        rule(("deny", {"status_code": 451}), name="nobody"),
+    )
+    async with translated_edge(access_log=AccessLog(LogForm.JSON, str(path))) as edge:
+        upstream = await edge.serve(http_upstream("a"), "a")
+        await edge.publish(endpoint("https://a.edge.test", upstream, traffic_policy=policy, owner="me"))
+        assert (await edge.get("a.edge.test")).status == 451
+        (line,) = await written(path, 1)
+    assert line["policy"] == {"rule": "nobody", "action": "deny", "identity": None, "log": {"team": "blue"}}
+    assert (line["status"], line["endpoint"], line["route"]) == (451, None, "pub/a.edge.test")
 
 
 async def test_the_query_is_written_where_it_is_asked_for(tmp_path: Path) -> None:

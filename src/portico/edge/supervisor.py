@@ -1,8 +1,8 @@
 """`portico edge`: starts Envoy, control, the relays and the gate, keeps them running, and ends them in good order.
 
-Signals: SIGTERM and SIGINT drain and stop; SIGHUP reads the settings anew and takes over the endpoints that they declare,
-and where nothing has changed, it puts a new Envoy (an upgraded binary) in the place of the running one without refusing
-a connection; SIGUSR1 opens the access log's file anew.
+Signals: SIGTERM and SIGINT drain and stop; SIGHUP reads the settings anew and takes over the endpoints that they
+declare, and where nothing has changed, it puts a new Envoy (an upgraded binary) in the place of the running one without
+refusing a connection; SIGUSR1 opens the access log's file anew.
 """
 
 import asyncio

@@ -19,7 +19,11 @@ _VISITOR: Final = "%DOWNSTREAM_REMOTE_ADDRESS%"
 _UPSTREAM: Final = "%CEL(upstream.address.startsWith('/') ? 'tunnel' : upstream.address)%"
 """`tunnel` for an agent, or the address that the edge reached itself."""
 _ENDPOINT: Final = "%UPSTREAM_CLUSTER_RAW%"
-"""Clusters of endpoints are named by their URLs."""
+"""Clusters of endpoints are named by their URLs; there is none where the edge or a policy has answered."""
+_ROUTE: Final = "%ROUTE_NAME%"
+
+_HOST: Final = "%REQ(X-FORWARDED-HOST)%"
+"""As the visitor wrote it: an endpoint may rewrite the other."""
 
 _TLS: Final[Body] = {
     "version": "%DOWNSTREAM_TLS_VERSION%",
@@ -82,7 +86,7 @@ def _request(path: str, *, traced: bool) -> Body:
         "time": _TIME,
         "visitor": _VISITOR,
         "method": "%REQ(:METHOD)%",
-        "host": "%REQ(X-FORWARDED-HOST)%",  # as the visitor wrote it: an endpoint may rewrite the other
+        "host": _HOST,
         "path": path,
         "protocol": "%PROTOCOL%",
         "status": "%RESPONSE_CODE%",
@@ -90,6 +94,7 @@ def _request(path: str, *, traced: bool) -> Body:
         "bytes": _BYTES,
         "ms": _TIMES,
         "endpoint": _ENDPOINT,
+        "route": _ROUTE,
         "upstream": _UPSTREAM,
         "tls": _TLS,
         "policy": _OUTCOME,
@@ -124,7 +129,7 @@ def _wanted_by_policies() -> Body:
     facts = {
         "visitor": _VISITOR,
         "method": "%REQ(:METHOD)%",
-        "endpoint": _ENDPOINT,
+        "host": _HOST,
         "path": _path(query=False),
         "status": "%RESPONSE_CODE%",
         **_OUTCOME,

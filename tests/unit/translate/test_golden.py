@@ -3,6 +3,8 @@
 `pytest tests/unit/translate --update-golden` writes the second half anew; the review is in the diff.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ from portico.model.endpoint import (
     TlsVersion,
     UnixSocket,
 )
+from portico.model.limits import VisitorLimits
+from portico.model.observability import AccessLog, LogForm, Tracing
 from portico.model.route import Route
 from portico.translate.endpoints import endpoint_resources
 from portico.translate.sni import SniTable, filter_chain_matcher
@@ -67,6 +71,15 @@ def read_pool(fields: dict[str, Any]) -> Pool:
     return Pool(**{**fields, "addresses": tuple(read_address(each) for each in fields["addresses"])})
 
 
+def read_frame(fields: dict[str, Any]) -> dict[str, Any]:
+    readers: dict[str, Callable[[dict[str, Any]], object]] = {
+        "access_log": lambda log: AccessLog(**{**log, "form": LogForm(log["form"])}),
+        "tracing": lambda tracing: Tracing(**tracing),
+        "limits": lambda limits: VisitorLimits(**limits),
+    }
+    return {key: readers[key](value) if key in readers else value for key, value in fields.items()}
+
+
 def read_address(fields: dict[str, Any]) -> Address:
     if "path" in fields:
         return UnixSocket(**fields)
@@ -99,6 +112,7 @@ def shortened(value: Any) -> Any:
 
 def translated(case: dict[str, Any]) -> Any:
     edge = frame(case.get("domain", "edge.example"), case.get("minimum_tls", "1.2"))
+    edge = replace(edge, **read_frame(case.get("frame", {})))
     endpoints = [read_endpoint(fields) for fields in case["endpoints"]]
     table = SniTable()
     for endpoint in endpoints:
