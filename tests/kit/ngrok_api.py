@@ -66,6 +66,26 @@ def official_client(edge: RunningEdge, api_key: str) -> Iterator[OfficialClient]
         process.communicate()
 
 
+@dataclass(frozen=True)
+class Method:
+    """A method of the client, as the request that it makes with `x` for every text."""
+
+    service: str
+    method: str
+    verb: str
+    path: str
+    fields: list[str]
+    """Of the body or the query."""
+
+
+def official_methods() -> list[Method]:
+    """All methods that the client has."""
+    command = [sys.executable, str(PROGRAM / "methods.py")]
+    environment = {**os.environ, "PYTHONPATH": _installed()}
+    told = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, timeout=60).stdout
+    return [Method(**json.loads(line)) for line in told.splitlines()]
+
+
 def _installed() -> str:
     target = CACHE / "python-api"
     done = target / ".of"
