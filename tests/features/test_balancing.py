@@ -321,13 +321,15 @@ async def test_one_that_fails_rests(edge: TranslatedEdge, three: list[UnixSocket
     assert len(dying.methods) <= before + 2
 
 
-async def test_what_an_agent_has_no_room_for_goes_elsewhere(edge: TranslatedEdge, three: list[UnixSocket]) -> None:
-    page = RELAYS_PAGE.replace(b"8012", b"20023").replace(b"502 Bad Gateway", b"503 Service Unavailable")
+async def test_what_nobody_has_seen_goes_elsewhere(edge: TranslatedEdge, three: list[UnixSocket]) -> None:
+    page = RELAYS_PAGE.replace(b"8012", f"20023\r\n{MARK}-unseen: 1".encode())
     full = Counted(page)
     address = await edge.serve(full, "full")
     await edge.publish(endpoint(URL, three[0], address, balancing=Balancing(Method.ROUND_ROBIN)))
     assert [(await post(edge)).status for _ in range(12)] == [200] * 12
     assert "POST" in full.methods
+    await edge.publish(endpoint(URL, address))
+    assert not [name for name in (await post(edge)).headers if name.startswith(MARK)]
 
 
 async def test_slow_start_is_taken(edge: TranslatedEdge, three: list[UnixSocket]) -> None:

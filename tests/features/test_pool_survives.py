@@ -36,6 +36,7 @@ class Load:
 
     visitor: Visitor
     url: str
+    method: str = "GET"
     statuses: Counter[int | str] = field(default_factory=Counter)
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -43,7 +44,7 @@ class Load:
         connection = self.visitor.connection(self.url)
         while not self._stop.is_set():
             try:
-                connection.request("GET", "/slow?0.02")
+                connection.request(self.method, "/slow?0.02")
                 answer = connection.getresponse()
                 answer.read()
                 self.statuses[answer.status] += 1
@@ -124,12 +125,14 @@ def test_no_get_is_lost(pool: Pool) -> None:
     assert set(load.statuses) == {200}, load.statuses
 
 
-def test_an_agent_without_its_service_costs_no_get(pool: Pool) -> None:
+def test_an_agent_without_its_service_costs_no_request(pool: Pool) -> None:
     """The agent lives, and says that it cannot reach what it is for."""
     flags = ("--url", "https://pool.localhost", "--pooling-enabled", "--pool-weight", "5")
     with running_agent(pool.edge, "http", "1", *flags) as useless:
         useless.url()
-        load = Load(Visitor(pool.edge.ca), pool.url)
-        with load.on(4):
-            load.passes(200)
-        assert set(load.statuses) == {200}, load.statuses
+        # The service knows no POST, and says so with 501: who has nobody behind him cannot.
+        for method, status in (("GET", 200), ("POST", 501)):
+            load = Load(Visitor(pool.edge.ca), pool.url, method)
+            with load.on(4):
+                load.passes(150)
+            assert set(load.statuses) == {status}, load.statuses

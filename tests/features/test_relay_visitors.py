@@ -365,3 +365,20 @@ async def test_a_check_that_goes_on_to_ask_is_a_visitor(relay: RelayProcess) -> 
     stream.stream.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
     assert (await reader.readline()).startswith(b"HTTP/1.1 200")
     writer.close()
+
+
+@pytest.mark.parametrize("seen", [False, True])
+async def test_a_page_says_that_nobody_saw_the_request(relay: RelayProcess, seen: bool) -> None:
+    agent = await relay.agent()
+    bind = await bound(relay, agent, http=1)
+    reader, writer = await asyncio.open_unix_connection(bind.address)
+    writer.write(REQUEST.replace(b"GET", b"POST"))
+    stream = await agent.stream()
+    number = 0 if seen else stream.stream.id
+    failed = UpstreamFailed(id=stream.header.id, code=8012, reason="refused", stream=number)
+    rpc.tell(agent.protocol, StreamKind.UPSTREAM_FAILED, failed.to_json())
+    stream.stream.write_eof()
+    page = await reader.read()
+    assert (f"{MARK}-unseen: 1".encode() in page) is not seen
+    assert f"{MARK}: 8012".encode() in page
+    writer.close()

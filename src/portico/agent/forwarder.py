@@ -212,16 +212,20 @@ class Visit(Splice):
         try:
             await self.forwarder.dialer.connect(lambda: self, self._preface)
         except DialError as error:
-            self._fail(error)
+            self._fail(error, unseen=True)
             return
         if not self.forwarder.dialer.upstream.uses_tls:  # a TLS upstream may refuse us yet
             self.forwarder.failure = None
 
-    def _fail(self, error: DialError) -> None:
-        """Tell the edge why, then end the stream; the order holds, for both are DATA frames."""
+    def _fail(self, error: DialError, *, unseen: bool = False) -> None:
+        """Tell the edge why, then end the stream; the order holds, for both are DATA frames.
+
+        `unseen`: the upstream has got nothing, so the edge may take the request elsewhere, whatever it asks for.
+        """
         self.forwarder.failed(error)
         if self.forwarder.http:
-            failed = UpstreamFailed(id=self.header.id, code=error.code.number, reason=error.text)
+            stream = self.stream.id if unseen else 0
+            failed = UpstreamFailed(id=self.header.id, code=error.code.number, reason=error.text, stream=stream)
             with suppress(PorticoError):
                 tell(self.stream.protocol, StreamKind.UPSTREAM_FAILED, failed.to_json())
         self.stream.write_eof()
@@ -278,9 +282,9 @@ class ObservedVisit(Visit):
         self._observer.from_upstream(data)
         super().data_received(data)
 
-    def _fail(self, error: DialError) -> None:
+    def _fail(self, error: DialError, *, unseen: bool = False) -> None:
         self._observer.refused(error.code.status or 0)
-        super()._fail(error)
+        super()._fail(error, unseen=unseen)
 
     def _leave(self) -> None:
         if not self._left:

@@ -99,14 +99,23 @@ def code_headers(code: ErrorCode) -> list[tuple[str, str]]:
     return [(CODE_HEADER, str(code)), *([(NGROK_CODE_HEADER, code.ngrok)] if code.ngrok else [])]
 
 
-def mark_fields(code: ErrorCode, mark: str) -> list[tuple[str, str]]:
-    """What a relay writes into its own pages so that Envoy sets `code_headers`; `mark` is `EdgeFrame.mark_header`."""
-    return [(mark, str(code.number)), *([(ngrok_mark(mark), code.ngrok)] if code.ngrok else [])]
+def mark_fields(code: ErrorCode, mark: str, *, unseen: bool = False) -> list[tuple[str, str]]:
+    """What a relay writes into its own pages so that Envoy sets `code_headers`; `mark` is `EdgeFrame.mark_header`.
+
+    `unseen` says that the request may go to another address, whatever its method.
+    """
+    ngrok = [(ngrok_mark(mark), code.ngrok)] if code.ngrok else []
+    return [(mark, str(code.number)), *ngrok, *([(unseen_mark(mark), "1")] if unseen else [])]
 
 
 def ngrok_mark(mark: str) -> str:
     """The response header beside the mark that carries ngrok's name for the error, where it has one."""
     return f"{mark}-ngrok"
+
+
+def unseen_mark(mark: str) -> str:
+    """The response header of a relay's page for a request of which no upstream has seen anything."""
+    return f"{mark}-unseen"
 
 
 def _names(code: ErrorCode) -> str:

@@ -45,5 +45,8 @@ class Carrier(Protocol):
     def alive(self) -> bool:
         """Whether the session still carries streams."""
 
+    def unseen(self, carriage: Carriage) -> bool:
+        """Whether the agent has just said that the upstream saw nothing of what was sent here; asked once."""
+
     def failure(self, bind: str) -> tuple[ErrorCode, str] | None:
         """What the agent has just said about a failure of the bind's upstream, if anything."""

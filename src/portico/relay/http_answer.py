@@ -18,14 +18,14 @@ NO_AGENT: Final = (
 )
 
 
-def error_page(code: ErrorCode, detail: str, head: bytes, mark: str) -> bytes:
+def error_page(code: ErrorCode, detail: str, head: bytes, mark: str, *, unseen: bool = False) -> bytes:
     """A page for the visitor whose request begins with `head`.
 
-    `mark` names the response header that tells Envoy the error's number.
+    `mark` names the response header that tells Envoy the error's number; `unseen` see `pages.mark_fields`.
     """
     accept = _ACCEPT.search(head)
     content_type, body = pages.render(code, detail, accept[1].decode("latin-1") if accept else "")
-    fields = [f"{name}: {value}" for name, value in pages.mark_fields(code, mark)] if mark else []
+    fields = [f"{name}: {value}" for name, value in pages.mark_fields(code, mark, unseen=unseen)] if mark else []
     return _response(code.status or 502, content_type, body, fields, bodiless=head.startswith(b"HEAD "))
 
 

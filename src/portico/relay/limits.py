@@ -14,6 +14,8 @@ BINDS: Final = 12_000
 """Binds of one session; how many an owner may have is control's matter."""
 STREAMS: Final = 8_192
 """Visitors at a time through one session."""
+UNSEEN: Final = 1_024
+"""Streams of which an agent has said that their upstream was not reached; their visitors ask within moments."""
 LEGS: Final = 16
 """Connections of one session."""
 MOVE_SECONDS: Final = 60.0

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +22,7 @@ from portico.model.errors import (
 )
 from portico.relay import limits, link
 from portico.relay.binds import Bind, SocketPaths
+from portico.relay.carriage import Carriage
 from portico.relay.figures import Figures
 from portico.relay.legs import Legs
 from portico.relay.link_client import LinkClient, Question
@@ -109,6 +111,8 @@ class AgentSession:
         self._remote = remote
         self._left = left
         self.legs = Legs(self.protocol, self._leg_stream_opened)
+        self._unseen: deque[tuple[SessionProtocol, int]] = deque(maxlen=limits.UNSEEN)
+        """Streams that are about to end, none of whose bytes the upstream has got."""
         self._asked = False
         self._binding = 0
         self._moved = 0
@@ -152,6 +156,13 @@ class AgentSession:
         self.figures.streams += 1
         self.figures.streams_opened_total += 1
         return stream
+
+    def unseen(self, carriage: Carriage) -> bool:
+        """Whether the agent has just said that the upstream saw nothing of what was sent here; asked once."""
+        if not isinstance(carriage, Stream) or (place := (carriage.protocol, carriage.id)) not in self._unseen:
+            return False
+        self._unseen.remove(place)
+        return True
 
     def failure(self, bind: str) -> tuple[ErrorCode, str] | None:
         """What the agent has just said about a failure of the bind's upstream, if anything."""
@@ -241,7 +252,9 @@ class AgentSession:
         return rpc.Answering(stream, partial(self._answer, answer))
 
     def _leg_stream_opened(self, stream: Stream) -> StreamHandler | None:
-        return rpc.Hearing(stream, self._upstream_failed) if stream.kind == StreamKind.UPSTREAM_FAILED else None
+        if stream.kind != StreamKind.UPSTREAM_FAILED:
+            return None
+        return rpc.Hearing(stream, partial(self._upstream_failed, stream.protocol))
 
     async def _answer(self, request: rpc.Answer, body: Body) -> rpc.Message | None:
         """A request that cannot be understood gets an error: a reset stream would hang ngrok's Rust SDKs."""
@@ -385,8 +398,10 @@ class AgentSession:
         question = link.ServerInfo(id=self._around.link.next_id(), session=self.id)
         return (await self._ask(question)).body
 
-    def _upstream_failed(self, body: Body) -> None:
+    def _upstream_failed(self, protocol: SessionProtocol, body: Body) -> None:
         failed = messages.UpstreamFailed.from_json(body)
+        if failed.stream:
+            self._unseen.append((protocol, failed.stream))
         bind = self.binds.get(failed.id)
         if bind is not None:
             code = _VISITOR_CODES.get(failed.code, UPSTREAM_UNREACHABLE)

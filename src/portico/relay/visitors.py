@@ -172,12 +172,12 @@ class Visitor(asyncio.Protocol):
         elif code == frames.ErrorCode.ACCEPT_QUEUE_FULL and not passage.reused and self._may_retry():
             self._retry_after(limits.STREAM_RETRY_SECONDS * 2 ** (self._attempts - 1))
         elif code == frames.ErrorCode.REFUSED and not passage.answered:
-            self._refuse_for_number(code)
+            self._refuse_for_number(code, unseen=not passage.reused)
         elif not passage.answered and self.carrier.alive:
             self.carrier.figures.streams_failed_total += 1
             self._discarding = True
             self.transport.resume_reading()
-            self._timer = asyncio.get_running_loop().call_later(REASON_SECONDS, self._give_up, code)
+            self._timer = asyncio.get_running_loop().call_later(REASON_SECONDS, self._give_up, passage, code)
         elif code is None and passage.framed and self._may_ask_again():
             self._attempts = 0
             self.transport.resume_reading()
@@ -271,18 +271,20 @@ class Visitor(asyncio.Protocol):
 
     # Ending.
 
-    def _refuse_for_number(self, code: int | None) -> None:
+    def _refuse_for_number(self, code: int | None, *, unseen: bool = True) -> None:
         self.carrier.figures.streams_refused_total += 1
-        self._refuse(STREAM_LIMIT, "The agent carries as many connections as it can.", code)
+        self._refuse(STREAM_LIMIT, "The agent carries as many connections as it can.", code, unseen=unseen)
 
-    def _give_up(self, code: int | None) -> None:
+    def _give_up(self, passage: "Passage", code: int | None) -> None:
         error, reason = self.carrier.failure(self._lease.bind) or NO_ANSWER
-        self._refuse(error, reason, code)
+        unseen = self.carrier.unseen(passage.stream) and not passage.reused
+        self._refuse(error, reason, code, unseen=unseen)
 
-    def _refuse(self, error: ErrorCode, detail: str, code: int | None = None) -> None:
+    def _refuse(self, error: ErrorCode, detail: str, code: int | None, *, unseen: bool) -> None:
         """Show our own page where Envoy speaks HTTP/1.1 to us; elsewhere a closed connection has to say it."""
         if self._lease.http == 1 and self._unanswered.head:
-            self.transport.write(http_answer.error_page(error, detail, self._unanswered.head, self.carrier.mark))
+            head, mark = self._unanswered.head, self.carrier.mark
+            self.transport.write(http_answer.error_page(error, detail, head, mark, unseen=unseen))
         self._close(code)
 
     def _close(self, code: int | None) -> None:

@@ -175,6 +175,10 @@ class SshSession:
         self.figures.streams_opened_total += 1
         return channel
 
+    def unseen(self, carriage: Carriage) -> bool:
+        """A client says that it reached nobody by refusing a channel, and those are not told apart here."""
+        return False
+
     def failure(self, bind: str) -> tuple[ErrorCode, str] | None:
         """Why the client has just failed to reach the bind's upstream, if it did."""
         served = self.binds.get(bind)

@@ -7,9 +7,9 @@ it.
 
 from typing import Final
 
+from portico.model import pages
 from portico.model.edge import EdgeFrame
 from portico.model.endpoint import Endpoint
-from portico.model.errors import STREAM_LIMIT
 from portico.translate.typed import Body, extension
 
 _UNSEEN: Final = "connect-failure,refused-stream,reset-before-request"
@@ -30,11 +30,11 @@ _SAFE: Final[Body] = {"name": ":method", "string_match": {"safe_regex": {"regex"
 
 
 def retry_policy(frame: EdgeFrame | None = None) -> Body:
-    """The policy of a route; with `frame`, what an agent had no room for goes to another address of the pool."""
+    """The policy of a route; with `frame`, what a relay says that nobody saw goes to another address."""
     if frame is None:
         return _POLICY
-    no_room = {"name": frame.mark_header, "string_match": {"exact": str(STREAM_LIMIT.number)}}
-    return {**_POLICY, "retry_on": f"{_UNSEEN},retriable-headers", "retriable_headers": [no_room]}
+    unseen = {"name": pages.unseen_mark(frame.mark_header), "present_match": True}
+    return {**_POLICY, "retry_on": f"{_UNSEEN},retriable-headers", "retriable_headers": [unseen]}
 
 
 def has_another(endpoint: Endpoint | None) -> bool:

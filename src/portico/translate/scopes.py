@@ -173,7 +173,11 @@ def _make_codes(frame: EdgeFrame, virtual_host: Body, routes: Body) -> None:
         _header(pages.CODE_HEADER, f"PORTICO_%RESP({frame.mark_header})%", "OVERWRITE_IF_EXISTS")
     ]
     # Last: both have read the marks.
-    routes["response_headers_to_remove"] = [frame.mark_header, pages.ngrok_mark(frame.mark_header)]
+    routes["response_headers_to_remove"] = [
+        frame.mark_header,
+        pages.ngrok_mark(frame.mark_header),
+        pages.unseen_mark(frame.mark_header),
+    ]
 
 
 def _header(key: str, value: str, action: str) -> Body:

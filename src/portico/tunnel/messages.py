@@ -361,6 +361,8 @@ class UpstreamFailed(Message, kw_only=True, frozen=True):
     code: int
     """Number of the error, as in model.errors."""
     reason: str = ""
+    stream: int = 0
+    """The proxy stream on the same connection, where its upstream was never reached; 0 where it may have seen some."""
 
 
 class ProxyHeader(Message, kw_only=True, frozen=True):

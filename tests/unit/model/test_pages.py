@@ -47,4 +47,5 @@ def test_any_detail_is_only_text(detail: str, accept: str) -> None:
 def test_marks_name_the_error() -> None:
     assert pages.mark_fields(errors.UPSTREAM_UNREACHABLE, "m") == [("m", "8012"), ("m-ngrok", "ERR_NGROK_8012")]
     assert pages.mark_fields(errors.STREAM_LIMIT, "m") == [("m", "20023")]
+    assert pages.mark_fields(errors.STREAM_LIMIT, "m", unseen=True) == [("m", "20023"), ("m-unseen", "1")]
     assert pages.code_headers(errors.STREAM_LIMIT) == [("portico-error-code", "PORTICO_20023")]

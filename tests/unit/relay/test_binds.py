@@ -8,6 +8,7 @@ import pytest
 
 from portico.model.errors import SESSION_CLOSED, PorticoError
 from portico.relay.binds import Bind, SocketPaths
+from portico.relay.carriage import Carriage
 from portico.relay.figures import Figures
 from portico.relay.link import BindLease
 from portico.tunnel.handler import StreamHandler
@@ -24,6 +25,9 @@ class NoSession:
 
     def open_proxy(self, lease: BindLease, address: ProxyInfo, first: bytes, handler: StreamHandler) -> Stream:
         raise PorticoError(SESSION_CLOSED, "gone")
+
+    def unseen(self, carriage: Carriage) -> bool:
+        return False
 
     def failure(self, bind: str) -> None:
         return None
