@@ -125,11 +125,15 @@ class EndpointSettings(SettingsPart):
             proxy_protocol=2 if self.proxy_protocol else 0,
             host_header=self.host_header,
             pooling=self.pooling,
-            forwards_to=", ".join([*(upstream.url for upstream in self.upstreams), *(pool.name for pool in led)]),
+            forwards_to=", ".join([*(upstream.url for upstream in self.upstreams), *self._led_to()]),
             upstreams=addresses,
             routes=routes,
             pools=led,
         )
+
+    def _led_to(self) -> Iterable[str]:
+        places = [place for route in self.routes for place in route.backends]
+        return dict.fromkeys(text for place in places for text in place.shown())
 
     def _tls(self) -> EdgeTls | None:
         given = self.model_fields_set & {"certificate_file", "key_file", "client_ca_file", "tls_min_version"}

@@ -75,6 +75,10 @@ class PoolSettings(SettingsPart):
         text = repr((self.upstreams, self.upstream_protocol, self.proxy_protocol))
         return f"{first}{f'+{more}' if more else ''}#{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
 
+    def shown(self) -> list[str]:
+        """Its members as they are written."""
+        return [str(self.endpoint)] if self.endpoint is not None else [upstream.url for upstream in self.upstreams]
+
     def request(self, *, http: bool) -> PoolRequest:
         """What is asked of the registry, for an endpoint that speaks HTTP or not. Raises ValueError."""
         if self.endpoint is not None:

@@ -117,6 +117,7 @@ def test_the_same_services_are_one_pool(tmp_path: Path) -> None:
       - {{match: {{path: /b}}, backends: [{one}, {other}]}}"""
     request = load(tmp_path, routes)
     assert len(request.pools) == 2
+    assert request.forwards_to == "http://10.0.0.5:80"
     assert {backend.pool for route in request.routes for backend in route.backends} == {
         pool.name for pool in request.pools
     }
