@@ -2,6 +2,7 @@
 -- `code` has four numbers for each instruction (kind, two arguments, what follows), over bytes. Whether a text matches is
 -- found by an automaton whose states are made when they are first needed; where it matches, by Pike's machine
 -- (https://swtch.com/~rsc/regexp/regexp2.html), which prefers the leftmost match and the first alternative.
+local new_table = require("table.new")
 local byte, find, sub, concat = string.byte, string.find, string.sub, table.concat
 
 local regex = {}
@@ -57,9 +58,11 @@ local function state_of(program, places, before)
   local state = program.states[key]
   if state then return state end
   if program.weight > MOST then forget(program) end
-  state = { places = places, before = before, idle = #places == 0 }
+  -- What follows by class is an array from the beginning: LuaJIT's traces are made for one layout of a table.
+  local follows = new_table(#program.samples + 1, 0)
+  state = { places = places, before = before, idle = #places == 0, follows = follows }
   program.states[key] = state
-  program.weight = program.weight + #places + 64
+  program.weight = program.weight + #places + #program.samples + 32
   return state
 end
 
@@ -119,7 +122,7 @@ local function advanced(program, state, class)
     table.sort(places)
     following = (#places > 0 or not program.anchored) and state_of(program, places, after)
   end
-  state[class] = following
+  state.follows[class] = following
   return following
 end
 
@@ -132,28 +135,35 @@ local function candidate(program, text, at)
   return at
 end
 
+-- Goes on while states are there: the last state, where it stands, and the last place at which nothing had begun. Alone in
+-- a function, this loop stays one that LuaJIT compiles, whatever else has to be done between.
+local function walk(state, classes, text, at, idle)
+  for place = at, #text do
+    if state.idle then idle = place end
+    local following = state.follows[byte(classes, byte(text, place) + 1)]
+    if not following or following == true then return state, place, idle end
+    state = following
+  end
+  return state, #text + 1, state.idle and #text + 1 or idle
+end
+
 -- Whether there is a match from `from` on, and a place before which none begins: nothing had begun when the automaton
 -- was there. A text that needs more states than may be kept is left to the other machine.
 local function scan(program, text, from)
-  local idle = candidate(program, text, from)
-  if not idle then return false end
-  local classes, ending, forgotten = program.classes, #program.samples, program.forgotten
-  local before = idle == 1 and EDGE or program.kinds[byte(classes, byte(text, idle - 1) + 1) + 1]
+  local at = candidate(program, text, from)
+  if not at then return false end
+  local classes, forgotten, idle = program.classes, program.forgotten, at
+  local before = at == 1 and EDGE or program.kinds[byte(classes, byte(text, at - 1) + 1) + 1]
   local state = state_of(program, {}, before)
-  for at = idle, #text do
-    if state.idle then idle = at end
-    local class = byte(classes, byte(text, at) + 1)
-    local following = state[class]
-    if following == nil then
-      following = advanced(program, state, class)
-      if program.forgotten > forgotten + 1 then return search(program, text, idle) ~= nil, idle end
-    end
+  while true do
+    state, at, idle = walk(state, classes, text, at, idle)
+    local class = at <= #text and byte(classes, byte(text, at) + 1) or #program.samples
+    local following = state.follows[class]
+    if following == nil then following = advanced(program, state, class) end
     if following == true or following == false then return following, idle end
-    state = following
+    if program.forgotten > forgotten + 1 then return search(program, text, idle) ~= nil, idle end
+    state, at = following, at + 1
   end
-  if state.idle then idle = #text + 1 end
-  if state[ending] == nil then advanced(program, state, ending) end
-  return state[ending], idle
 end
 
 --- Whether the program matches anywhere in the text.
