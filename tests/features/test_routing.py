@@ -156,3 +156,39 @@ def test_settings_that_are_refused(tmp_path: Path) -> None:
         running_edge(tmp_path, "--config", str(config)),
     ):
         pass
+
+
+def test_routes_change_while_visitors_come(tmp_path: Path) -> None:
+    config = tmp_path / "edge.yml"
+
+    def write(*routes: dict[str, object]) -> None:
+        config.write_text(yaml.safe_dump({"endpoints": [{"url": "https://door.localhost", "routes": list(routes)}]}))
+
+    with http_service() as one, http_service() as two:
+        kept = {"match": {"path_prefix": "/kept"}, "backends": [f"http://127.0.0.1:{one}"]}
+        versions = [
+            {"match": {"path": "/version"}, "answer": {"status": 200, "body": str(number)}} for number in range(4)
+        ]
+        shares = {"match": {"path_prefix": "/"}, "backends": [f"http://127.0.0.1:{port}" for port in (one, two)]}
+        write(kept, versions[0])
+        with running_edge(tmp_path, "--config", str(config)) as edge:
+            door = Door(edge)
+            outcomes: Counter[int] = Counter()
+            stop = threading.Event()
+
+            def load() -> None:
+                while not stop.is_set():
+                    outcomes[door.get("/kept/x", "door").status_code] += 1
+
+            visitor = threading.Thread(target=load)
+            visitor.start()
+            try:
+                for number in range(1, 4):
+                    write(*((kept, versions[number]) if number % 2 else (versions[number], shares)))
+                    edge.process.send_signal(signal.SIGHUP)
+                    eventually(lambda wanted=str(number): door.get("/version", "door").text == wanted)
+            finally:
+                stop.set()
+                visitor.join()
+            assert set(outcomes) == {200}
+            assert door.get("/other", "door").status_code == 404
