@@ -115,6 +115,19 @@ def test_restrict_ips_follows_the_rules_of_its_ip_policy(client: OfficialClient,
     client("endpoints", "delete", id=endpoint["id"])
 
 
+def test_a_policy_reads_a_secret_and_follows_it(client: OfficialClient, visitor: Visitor) -> None:
+    vault = client("vaults", "create", name="of-policies")["id"]
+    endpoint = made(client, "secret.example.com", saying("${secrets.get('of-policies', 'word')}"))
+    assert visitor.get(endpoint["url"])[0] != 200  # there is none yet
+    secret = client("secrets", "create", name="word", value="first", vault_id=vault)
+    assert visitor.get(endpoint["url"]) == (200, "first")
+    client("secrets", "update", id=secret["id"], value="second")
+    assert visitor.get(endpoint["url"]) == (200, "second")
+    assert "secrets.get" in client("endpoints", "get", id=endpoint["id"])["traffic_policy"]
+    assert "second" not in json.dumps(client("endpoints", "list"))
+    client("endpoints", "delete", id=endpoint["id"])
+
+
 def test_it_is_online_again_after_control_was_killed(
     client: OfficialClient, edge: RunningEdge, visitor: Visitor
 ) -> None:

@@ -27,7 +27,7 @@ def _printable(text: str) -> str:
 
 
 Name = Annotated[Text, Field(min_length=1, max_length=255), AfterValidator(_printable)]
-Value = Annotated[Text, Field(min_length=1, max_length=16_384)]
+Value = Annotated[Text, Field(min_length=1, max_length=8_192)]
 _Reference = Annotated[Text, Field(max_length=255)]
 
 

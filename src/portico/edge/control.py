@@ -233,10 +233,14 @@ class Control:
                 self._on_online(endpoint)
 
     def _policy_data(self, policy: str, owner_id: str) -> str:
-        if not names_ip_policies(policy):
+        if not names_ip_policies(policy) and "secrets" not in policy:
             return policy
+        # Imported here: an edge without policies does not load their language.
+        from portico.edge.policy_secrets import with_secrets
+
         with self._store.read() as unit:
-            return with_ip_policies(policy, lambda ids: unit.ip_policies.networks_of(ids, owner_id))
+            policy = with_ip_policies(policy, lambda ids: unit.ip_policies.networks_of(ids, owner_id))
+            return with_secrets(policy, lambda vault, name: unit.secrets.value(owner_id, vault, name))
 
     def _secret(self, name: str) -> Resource | None:
         if self._acme is not None:
