@@ -117,7 +117,16 @@ _OF_THE_AGENT: Final = (
     *("--oidc-client-secret", "--oidc-scope", "--request-header-add", "--request-header-remove"),
     *("--response-header-add", "--response-header-remove", "--ua-filter-allow", "--ua-filter-deny"),
     *("--verify-webhook", "--verify-webhook-secret", "--websocket-tcp-converter", "--upstream-tls-verify"),
-    *("--upstream-tls-verify-cas", "--config", "--authtoken", "--region", "--log", "--log-format", "--log-level"),
+    *(
+        "--upstream-tls-verify-cas",
+        "--pool-weight",
+        "--config",
+        "--authtoken",
+        "--region",
+        "--log",
+        "--log-format",
+        "--log-level",
+    ),
 )
 _KNOWN: Final = (
     *_TEXT, *_CHOICES, *_CERTIFICATE, *_OF_THE_AGENT, "--terminate-at", "--mutual-tls-cas", "--help",
