@@ -264,7 +264,7 @@ async def test_without_keys_nobody_passes(gate: Any, provider: IdentityProvider)
 
 
 @given(st.text(max_size=200) | st.from_regex(r"[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}"))
-@settings(max_examples=200)
+@settings(max_examples=50)
 def test_anything_may_be_sent_as_a_token(text: str) -> None:
     with pytest.raises(TokenError):
         read_token(text, ["RS256"])
@@ -275,7 +275,7 @@ def test_anything_may_be_sent_as_a_token(text: str) -> None:
         st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
     )
 )
-@settings(max_examples=200)
+@settings(max_examples=50)
 def test_anything_may_be_in_a_header_and_in_claims(value: Any) -> None:
     part = urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
     header = urlsafe_b64encode(json.dumps({"alg": "RS256", "kid": value, "typ": value}).encode()).decode().rstrip("=")
