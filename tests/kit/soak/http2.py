@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
@@ -15,6 +15,7 @@ from kit.soak.framing import TruncatedError
 
 _STREAM = 1
 """The only one: each transfer is a connection."""
+_HEADER_SIZE = 9
 
 
 def context_like(context: ssl.SSLContext) -> ssl.SSLContext:
@@ -32,6 +33,7 @@ class Http2Request:
         self._writer = writer
         self._connection = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
         self._room = asyncio.Event()
+        self._received = b""
         self.status = 0
         self.fields: dict[str, str] = {}
 
@@ -56,12 +58,15 @@ class Http2Request:
             data = await self._reader.read(PIECE)
             if not data:
                 raise TruncatedError("the connection ended before its stream")
-            try:
-                events = self._connection.receive_data(data)
-            except H2Error as error:
-                raise TruncatedError(f"HTTP/2: {error}") from None
-            for event in events:
-                ended = self._take(event) or ended
+            events: list[Event] = []
+            for frame in self._frames(data):
+                try:
+                    received = self._connection.receive_data(frame)
+                except H2Error as error:
+                    raise TruncatedError(f"HTTP/2: {error}") from None
+                for event in received:
+                    ended = self._take(event) or ended
+                events += received
             self._room.set()
             await self._flush()
             for event in events:
@@ -69,6 +74,16 @@ class Http2Request:
                     yield b""
                 elif isinstance(event, DataReceived):
                     yield event.data or b""
+
+    def _frames(self, data: bytes) -> Iterator[bytes]:
+        """Whole frames: what follows a GOAWAY must be read after `_take` has seen that (RFC 9113, section 4.1)."""
+        self._received += data
+        while len(self._received) >= _HEADER_SIZE:
+            size = _HEADER_SIZE + int.from_bytes(self._received[:3], "big")
+            if len(self._received) < size:
+                return
+            frame, self._received = self._received[:size], self._received[size:]
+            yield frame
 
     def _take(self, event: Event) -> bool:
         match event:
