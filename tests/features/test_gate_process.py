@@ -1,0 +1,95 @@
+"""The gate's own process: it comes with the first question; that it, or Envoy, is replaced is not noticed."""
+
+import http.server
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+import portico
+from kit.edge import RunningEdge
+from kit.polling import eventually
+from kit.visitor import Visitor
+
+INNER, OUTER = "https://inner.internal", "https://outer.localhost"
+_BODY = "${actions.ngrok.http_request.res.status_code} ${actions.ngrok.http_request.res.body}"
+POLICY = {
+    "on_http_request": [
+        {
+            "actions": [
+                {"type": "http-request", "config": {"url": f"{INNER}/ping", "timeout": "30s"}},
+                {"type": "custom-response", "config": {"body": _BODY}},
+            ]
+        }
+    ]
+}
+
+
+class Ping(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"pong")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ping)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def endpoints(edge: RunningEdge, service: str) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in edge.agent_environment.items():
+            if name.startswith("PORTICO_"):
+                patch.setenv(name, value)
+        portico.forward(service, url=INNER)
+        portico.forward(service, url=OUTER, traffic_policy=POLICY)
+        yield
+        portico.kill()
+
+
+@pytest.fixture
+def visitor(edge: RunningEdge) -> Visitor:
+    return Visitor(edge.ca)
+
+
+def asks_the_gate(edge: RunningEdge, visitor: Visitor) -> bool:
+    return visitor.get(f"{OUTER}:{edge.https_port}/") == (200, "200 pong")
+
+
+def test_an_internal_endpoint_is_asked(edge: RunningEdge, visitor: Visitor) -> None:
+    with pytest.raises(LookupError):
+        edge.child("gate")
+    assert asks_the_gate(edge, visitor)
+    assert edge.child("gate")
+
+
+def test_a_gate_that_was_killed_is_back(edge: RunningEdge, visitor: Visitor) -> None:
+    old = edge.child("gate")
+    os.kill(old, signal.SIGKILL)
+    assert asks_the_gate(edge, visitor)
+    assert eventually(lambda: edge.child("gate") != old)
+
+
+def test_a_new_envoy_asks_the_same_gate(edge: RunningEdge, visitor: Visitor) -> None:
+    old, gate = edge.child("envoy"), edge.child("gate")
+    edge.process.send_signal(signal.SIGHUP)
+    assert eventually(lambda: edge.child("envoy") != old)
+    for _ in range(10):
+        assert asks_the_gate(edge, visitor)
+    assert edge.child("gate") == gate
