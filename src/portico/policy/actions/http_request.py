@@ -38,7 +38,11 @@ class HttpRequest(ActionConfig):
     TYPE = "http-request"
     PHASES = phases.HTTP
     MEANING = "Sends a request to another service; later rules see the answer."
-    COMPARED = Compared(Likeness.SAME, "`retry_condition` is checked as an expression before anything runs.")
+    COMPARED = Compared(
+        Likeness.BETTER,
+        "`retry_condition` is checked as an expression before anything runs. Public addresses are reached, too; "
+        "private ones where the edge's setting `policy_networks` opens them.",
+    )
 
     url: Annotated[Interpolated, AfterValidator(_address)] = Field(description="Where to.")
     method: Literal["GET", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"] = Field(default="GET", description="Method.")

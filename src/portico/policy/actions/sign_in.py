@@ -66,7 +66,8 @@ class OAuth(SignIn):
     MEANING = "Asks people to sign in with Google, GitHub and others."
     COMPARED = Compared(
         Likeness.DIFFERENT,
-        "`client_id` and `client_secret` are needed: there is no application of the edge's own at a provider.",
+        "`client_id` and `client_secret` are needed: there is no application of the edge's own at a provider. The "
+        "callback URL is `/.portico/oauth/callback` on the endpoint's own host.",
     )
 
     provider: Provider = Field(description="The provider.")
@@ -89,7 +90,8 @@ class OpenIdConnect(SignIn):
     MEANING = "Asks people to sign in with an OpenID provider."
     COMPARED = Compared(
         Likeness.BETTER,
-        "ngrok's reference calls `idle_session_timeout` `idle_session_duration` here; both are understood.",
+        "ngrok's reference calls `idle_session_timeout` `idle_session_duration` here; both are understood. The callback "
+        "URL is `/.portico/oauth/callback` on the endpoint's own host.",
     )
 
     issuer_url: Annotated[Interpolated, AfterValidator(_issuer)] = Field(description="URL of the provider.")
