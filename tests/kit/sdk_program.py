@@ -6,7 +6,8 @@ list, and answers each with one JSON line `{"result": …}` or `{"error": messag
 * `["forward", options]` → the listener's number and URL. Options, all optional but `to`: `to` (URL of the upstream),
   `proto` (http, tcp, tls, labeled), `domain`, `scheme` (HTTP), `address` (of a tcp endpoint), `labels`, `crt`, `key`,
   `mutual_tls_cas` (PEM), `automatic` (TLS ends at the edge with a certificate of its choice), `proxy_proto` ("1", "2"),
-  `app_protocol`, `host_header`, `pooling`, `verify_upstream_tls`, `basic_auth`, `traffic_policy`.
+  `app_protocol`, `host_header`, `pooling`, `verify_upstream_tls`, `traffic_policy`, and `calls`: a list of methods of
+  the SDK's builder with their arguments, named as in the Python SDK: `[["basic_auth", "user", "password"], …]`.
 * `["close", number]` ends a listener.
 * `["commands"]` → the names of the commands (stop, restart, update) that the edge sent so far.
 """

@@ -17,12 +17,13 @@ from kit.edge import RunningEdge
 from kit.key_pairs import KeyPairs
 from kit.polling import eventually
 from kit.sdk_fixtures import LABELLED, OTHER_OWNER_TOKEN, RESERVED, Upstreams
+from kit.sdk_policies import PolicyChecks
 from kit.sdk_program import Sdk, SdkError, SdkProgram
 from kit.visitor import Visitor
 from kit.web_service import BLOCK, bulk_digest
 
 BULK_MEGABYTES = 64
-DENY = '{"on_http_request": [{"actions": [{"type": "deny"}]}]}'
+UNKNOWN = '{"on_http_request": [{"actions": [{"type": "refuse"}]}]}'
 
 
 def at(port: int, scheme: str = "http") -> str:
@@ -292,14 +293,9 @@ class ErrorChecks:
     def test_a_session_goes_on_after_refusals(
         self, agent: SdkProgram, sdk_edge: RunningEdge, upstreams: Upstreams
     ) -> None:
-        with pytest.raises(SdkError, match="traffic policies"):
-            agent.forward(at(upstreams.nginx.plain), traffic_policy=DENY)
+        with pytest.raises(SdkError, match=r"on_http_request\[0\].*is no action"):
+            agent.forward(at(upstreams.nginx.plain), traffic_policy=UNKNOWN)
         assert_saw(curl(agent.forward(at(upstreams.nginx.plain)).url, sdk_edge.ca), proto="HTTP/1.1")
-
-    def test_what_nobody_enforces_is_refused(self, sdk: Sdk, agent: SdkProgram, upstreams: Upstreams) -> None:
-        sdk.needs("modules")
-        with pytest.raises(SdkError, match="basic auth"):
-            agent.forward(at(upstreams.nginx.plain), basic_auth="ada:lovelace1815")
 
 
 def _refusal(sdk: Sdk, edge: RunningEdge, upstreams: Upstreams, authtoken: str) -> SdkError:
@@ -377,5 +373,5 @@ def _kill(edge: RunningEdge, child: str) -> None:
     eventually(lambda: edge.child(child) != old)
 
 
-class SdkSuite(HttpChecks, TlsChecks, TcpChecks, ErrorChecks, PoolChecks, ReturnChecks):
+class SdkSuite(HttpChecks, TlsChecks, TcpChecks, PolicyChecks, ErrorChecks, PoolChecks, ReturnChecks):
     """Everything."""

@@ -10,8 +10,9 @@ from kit.edge import RunningEdge
 from kit.sdk_commands import CommandChecks
 from kit.sdk_examples import ask_example
 from kit.sdk_fixtures import Upstreams
+from kit.sdk_policies import DENY
 from kit.sdk_program import Sdk, SdkError, SdkProgram
-from kit.sdk_suite import DENY, SdkSuite, assert_saw, at
+from kit.sdk_suite import SdkSuite, assert_saw, at
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -42,13 +43,40 @@ class TestGo(SdkSuite):
     ) -> None:
         name = "updated.localhost"
         listener = agent.forward(at(upstreams.nginx.plain), domain=name)
-        with pytest.raises(SdkError, match="traffic policies"):
-            agent.ask("update", listener.number, {"pooling": True, "traffic_policy": DENY})
         with sdk.agent(sdk_edge) as other:
             with pytest.raises(SdkError, match="already online"):
                 other.forward(at(upstreams.nginx.plain), domain=name, pooling=True)
             agent.ask("update", listener.number, {"pooling": True})
             assert other.forward(at(upstreams.nginx.plain), domain=name, pooling=True).url == listener.url
+            assert_saw(curl(listener.url, sdk_edge.ca), proto="HTTP/1.1")
+
+    def test_another_policy_of_a_live_endpoint(
+        self, agent: SdkProgram, sdk_edge: RunningEdge, upstreams: Upstreams
+    ) -> None:
+        listener = agent.forward(at(upstreams.nginx.plain))
+
+        def status() -> int:
+            return curl(listener.url, sdk_edge.ca).status
+
+        assert status() == 200
+        agent.ask("update", listener.number, {"traffic_policy": DENY})
+        assert status() == 451
+        for wrong in (DENY.replace("deny", "deni"), "on_http_request: ["):
+            with pytest.raises(SdkError, match="PORTICO_20005"):
+                agent.ask("update", listener.number, {"traffic_policy": wrong})
+        assert status() == 451
+        agent.ask("update", listener.number, {"traffic_policy": ""})
+        assert status() == 200
+
+    def test_a_policy_of_one_in_a_pool(
+        self, sdk: Sdk, agent: SdkProgram, sdk_edge: RunningEdge, upstreams: Upstreams
+    ) -> None:
+        name = "agreeing.localhost"
+        listener = agent.forward(at(upstreams.nginx.plain), domain=name, pooling=True)
+        with sdk.agent(sdk_edge) as other:
+            other.forward(at(upstreams.nginx.plain), domain=name, pooling=True)
+            with pytest.raises(SdkError, match="all its members must agree"):
+                agent.ask("update", listener.number, {"pooling": True, "traffic_policy": DENY})
             assert_saw(curl(listener.url, sdk_edge.ca), proto="HTTP/1.1")
 
     def test_an_agent_that_wants_several_legs_gets_one(

@@ -5,6 +5,7 @@ service open.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -51,6 +52,7 @@ def bind_request(bind: Bind, minimum: TlsVersion = TlsVersion.TLS_1_2) -> BindRe
         proxy_protocol=_proxy_protocol(options.proxy_proto),
         host_header=host_header(options),
         networks=both(_networks(options), policy.networks),
+        options=_kept(bind.opts),
         pooling=bind.extra.pooling_enabled,
         weight=_weight(bind.extra.pool_weight),
         name=bind.extra.name,
@@ -74,11 +76,16 @@ def labelled_request(bind: StartTunnelWithLabel) -> BindRequest:
     )
 
 
-def refuse_patched_policy(patch: Mapping[str, object]) -> None:
-    """A live endpoint takes on no traffic policy either (`Update` of the Go SDK). Raises PorticoError(NOT_SERVED)."""
-    for key, value in patch.items():
-        if key.lower() == "trafficpolicy" and isinstance(value, str) and _has_rules(value):
-            raise PorticoError(NOT_SERVED, "this edge does not offer traffic policies on a live endpoint")
+def with_policy(request: BindRequest, policy: str, minimum: TlsVersion = TlsVersion.TLS_1_2) -> BindRequest:
+    """The request of a live bind with another policy in place of its own (`Update` of the Go SDK).
+
+    Raises PorticoError as `bind_request` does.
+    """
+    if request.scheme is None:
+        raise PorticoError(BIND_INVALID, "a labelled tunnel has no traffic policy of its own")
+    opts = {**request.options, "TrafficPolicy": policy}
+    wanted = bind_request(Bind(proto=str(request.scheme), opts=opts), minimum)
+    return replace(request, traffic_policy=wanted.traffic_policy, networks=wanted.networks, tls=wanted.tls)
 
 
 def echoed_options(opts: Mapping[str, object], url: EndpointUrl) -> dict[str, object]:
@@ -87,6 +94,14 @@ def echoed_options(opts: Mapping[str, object], url: EndpointUrl) -> dict[str, ob
     keys = ("addr",) if url.scheme is Scheme.TCP else ("domain", "hostname")
     filled = {key: name if key.lower() in keys else value for key, value in opts.items()}
     return {key: str(url) if key.lower() == "url" else value for key, value in filled.items()}
+
+
+_SETTLED: Final = ("url", "domain", "hostname", "subdomain", "addr", "trafficpolicy", "policy")
+
+
+def _kept(opts: Mapping[str, object]) -> dict[str, object]:
+    """Options that say something besides the name and the policy."""
+    return {key: value for key, value in opts.items() if value not in (None, "", 0) and key.lower() not in _SETTLED}
 
 
 def _scheme(proto: str, options: BindOptions) -> Scheme:
@@ -137,14 +152,6 @@ def _edge_tls(
     pair = _key_pair(termination.cert, termination.key) if termination else None
     authorities = _pem(given.mutual_tls_ca, "mutual_tls_cas") if given else None
     return _checked(pair, authorities, policy or EdgeTls(), minimum)
-
-
-def _has_rules(policy: str) -> bool:
-    if not policy:
-        return False
-    from portico.policy.served import served_policy
-
-    return any(served_policy(policy).all_rules())
 
 
 def _checked(pair: KeyPair | None, authorities: str | None, policy: EdgeTls, minimum: TlsVersion) -> EdgeTls:

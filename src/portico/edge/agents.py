@@ -11,7 +11,7 @@ from prometheus_client import Counter
 
 from portico.edge.admin import Metrics
 from portico.edge.admission import Admission
-from portico.edge.agent_options import bind_request, echoed_options, labelled_request, refuse_patched_policy
+from portico.edge.agent_options import bind_request, echoed_options, labelled_request, with_policy
 from portico.edge.bind_request import BindRequest
 from portico.edge.node import Node
 from portico.edge.publisher import Publisher
@@ -213,16 +213,31 @@ class Agents:
         return Reply(message.id, messages.UnbindResp().to_json())
 
     async def _patch(self, message: Patch) -> Reply:
-        refuse_patched_policy(message.body)
         patch = messages.PatchTunnelState.from_json(message.body)
+        bind_id = patch.tunnel_id.removeprefix("tn_")
+        if patch.traffic_policy is not None:
+            await self._change_policy(message.session, bind_id, patch.traffic_policy)
         bind = self._registry.patch(
             message.session,
-            patch.tunnel_id.removeprefix("tn_"),
+            bind_id,
             description=patch.description,
             metadata=patch.metadata,
             pooling=patch.pooling_enabled,
         )
         return Reply(message.id, messages.ErrorResp().to_json(), bind=bind_lease(bind))
+
+    async def _change_policy(self, session: str, bind_id: str, policy: str) -> None:
+        """Serve a live bind under another policy from when this returns. Raises PorticoError: then nothing changed."""
+        before = self._registry.patch(session, bind_id)
+        bind = self._registry.exchange(before, with_policy(before.request, policy, self._node.frame.minimum_tls))
+        try:
+            await self._publisher.refresh(bind.url)
+        except PorticoError:
+            if self._registry.find_bind(session, bind_id) is bind:
+                self._registry.exchange(bind, before.request)
+                self._soon(bind.url, 0)
+            raise
+        log.info("endpoint has another policy", extra={"url": str(bind.url), "session": session})
 
     def _lost(self, urls: Iterable[EndpointUrl]) -> None:
         """Endpoints whose session is gone: others of their pools go on at once, the rest wait for a quick return."""

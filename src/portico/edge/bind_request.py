@@ -39,6 +39,8 @@ class BindRequest:
     """Share of the pool's load beside the other members'; of `upstreams` each has its own."""
     traffic_policy: str = ""
     """As `Endpoint.traffic_policy`: JSON text of a policy that was checked."""
+    options: dict[str, object] = field(default_factory=dict, repr=False)
+    """An agent's other options, as they came: with a new policy (`Update`) they go on to hold."""
     cloud: bool = False
     """Whether nothing stands behind it: its traffic policy alone answers, or forwards."""
     upstreams: tuple[HostPort, ...] = ()

@@ -233,10 +233,17 @@ class Registry:
         if bind is None:
             raise PorticoError(BIND_INVALID, f"this session has no endpoint {bind_id!r}")
         given = {name: value for name, value in changes.items() if value is not None}
-        patched = replace(bind, request=replace(bind.request, **given))  # type: ignore[arg-type]
-        self._binds[session_id][bind_id] = patched
-        self._pools[bind.url].binds[patched.address] = patched
-        return patched
+        return self.exchange(bind, replace(bind.request, **given))  # type: ignore[arg-type]
+
+    def exchange(self, bind: LiveBind, request: BindRequest) -> LiveBind:
+        """A live bind goes on under the same URL with another request. Raises PorticoError(BIND_INVALID)."""
+        others = [other for other in self._pools[bind.url].binds.values() if other is not bind]
+        if others:
+            _check_agreement(bind.url, others[0].request, request)
+        changed = replace(bind, request=request)
+        self._binds[bind.session][bind.id] = changed
+        self._pools[bind.url].binds[changed.address] = changed
+        return changed
 
     def find_bind(self, session_id: str, bind_id: str) -> LiveBind | None:
         """The live bind that an agent means."""
@@ -356,11 +363,7 @@ class Registry:
             raise PorticoError(ALREADY_ONLINE, f"{url} is online for another owner")
         if not both_pooled and request.scheme is not None:
             raise PorticoError(ALREADY_ONLINE, f"{url} is already online")
-        for option in ("tls", "upstream_http", "host_header", "networks", "traffic_policy"):
-            if getattr(first, option) != getattr(request, option):
-                raise PorticoError(BIND_INVALID, f"the pool of {url} has another {option}; all its members must agree")
-        if (first.proxy_protocol > 0) != (request.proxy_protocol > 0):
-            raise PorticoError(BIND_INVALID, f"the members of the pool of {url} must agree on the PROXY protocol")
+        _check_agreement(url, first, request)
 
     def _rival(self, url: EndpointUrl) -> EndpointUrl | None:
         """Another URL in the same place: https beside tls, or one tcp port under two names."""
@@ -419,6 +422,14 @@ def _endpoint(url: EndpointUrl, request: BindRequest, addresses: tuple[Address, 
         owner=owner_id,
         routes=request.routes,
     )
+
+
+def _check_agreement(url: EndpointUrl, first: BindRequest, request: BindRequest) -> None:
+    for option in ("tls", "upstream_http", "host_header", "networks", "traffic_policy"):
+        if getattr(first, option) != getattr(request, option):
+            raise PorticoError(BIND_INVALID, f"the pool of {url} has another {option}; all its members must agree")
+    if (first.proxy_protocol > 0) != (request.proxy_protocol > 0):
+        raise PorticoError(BIND_INVALID, f"the members of the pool of {url} must agree on the PROXY protocol")
 
 
 def _check_acl(session: Session, request: BindRequest, url: EndpointUrl) -> None:

@@ -297,6 +297,8 @@ class PatchTunnelState(Message, kw_only=True, frozen=True, omit_defaults=True):
     description: str | None = None
     metadata: str | None = None
     pooling_enabled: bool | None = None
+    traffic_policy: str | None = None
+    """The whole new policy; empty for none."""
 
 
 class SrvInfo(Message, kw_only=True, frozen=True):

@@ -32,7 +32,7 @@ function endpoint(options) {
   };
   for (const [name, method] of Object.entries(plain)) if (name in options) made[method](options[name]);
   if ("host_header" in options) made.requestHeader("host", options.host_header);
-  if ("basic_auth" in options) made.basicAuth(...options.basic_auth.split(":"));
+  for (const [name, ...given] of options.calls ?? []) made[name.replace(/_(.)/g, (_, one) => one.toUpperCase())](...given);
   if ("crt" in options) made.termination(bytes(options.crt), bytes(options.key));
   if (options.automatic) made.termination(bytes(""), bytes(""));
   if ("mutual_tls_cas" in options) made.mutualTlsca(bytes(options.mutual_tls_cas));

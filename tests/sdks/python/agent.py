@@ -32,8 +32,8 @@ def endpoint(session: Any, options: dict[str, Any]) -> Any:
         built = built.remote_addr(options["address"])
     if "host_header" in options:
         built = built.request_header("host", options["host_header"])
-    if "basic_auth" in options:
-        built = built.basic_auth(*options["basic_auth"].split(":"))
+    for method, *arguments in options.get("calls", ()):
+        built = getattr(built, method)(*arguments)
     return with_tls(built, options)
 
 

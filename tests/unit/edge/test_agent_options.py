@@ -4,6 +4,7 @@ import base64
 import contextlib
 import datetime
 import json
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -15,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.client_certificates import HOUR, VisitorAuthority
-from portico.edge.agent_options import bind_request, echoed_options, labelled_request, refuse_patched_policy
+from portico.edge.agent_options import bind_request, echoed_options, labelled_request, with_policy
 from portico.edge.bind_request import BindRequest
 from portico.model.endpoint import ClientVerification, EdgeTls, EndpointUrl, KeyPair, Networks, Scheme, TlsVersion
-from portico.model.errors import NOT_SERVED, PorticoError
+from portico.model.errors import PorticoError
 from portico.tunnel.frames import ProtocolError
 from portico.tunnel.messages import Bind, StartTunnelWithLabel
 
@@ -349,13 +350,45 @@ def test_labels() -> None:
     assert (wanted.scheme, wanted.labels, wanted.upstream_http, wanted.pooling) == (None, {"edge": "shop"}, 2, True)
 
 
-@pytest.mark.parametrize("key", ["TrafficPolicy", "trafficPolicy"])
-def test_a_patch_brings_no_policy(key: str) -> None:
-    refuse_patched_policy({"TunnelId": "tn_1", key: ""})
-    refuse_patched_policy({"TunnelId": "tn_1", key: "on_http_request: []"})
-    with pytest.raises(PorticoError) as refused:
-        refuse_patched_policy({"TunnelId": "tn_1", key: "on_http_request: [{actions: [{type: deny}]}]"})
-    assert refused.value.code is NOT_SERVED
+DENY = "on_http_request: [{actions: [{type: deny}]}]"
+
+
+def test_another_policy_of_a_live_bind() -> None:
+    bound = request(Hostname="a.example", TrafficPolicy=DENY, Compression={})
+    changed = with_policy(bound, "on_http_request: [{actions: [{type: log, config: {metadata: {a: b}}}]}]")
+    assert replace(changed, traffic_policy=bound.traffic_policy) == bound
+    assert ("deny" in bound.traffic_policy, "deny" in changed.traffic_policy) == (True, False)
+    assert json.loads(with_policy(bound, "").traffic_policy).keys() == {"on_http_response"}
+    assert with_policy(with_policy(bound, ""), DENY) == bound
+
+
+def test_options_hold_under_another_policy() -> None:
+    credentials = [{"username": "u", "cleartext_password": "lovelace1815"}]
+    bound = request(basicAuth={"credentials": credentials}, IPRestriction={"deny_cidrs": ["192.0.2.0/24"]})
+    changed = with_policy(bound, DENY)
+    actions = [rule["actions"][0]["type"] for rule in json.loads(changed.traffic_policy)["on_http_request"]]
+    assert actions == ["basic-auth", "deny"]
+    assert changed.networks == Networks(denied=("192.0.2.0/24",))
+    assert with_policy(changed, "") == bound
+    assert "cleartext_password" not in repr(bound)
+
+
+def test_tls_follows_another_policy() -> None:
+    ends = "on_tcp_connect: [{actions: [{type: terminate-tls, config: {min_version: '1.3'}}]}]"
+    passed = request("tls")
+    assert passed.tls is None
+    ended = with_policy(passed, ends)
+    assert ended.tls == EdgeTls(minimum=TlsVersion.TLS_1_3)
+    assert with_policy(ended, "") == passed
+
+
+def test_policies_that_no_live_bind_takes() -> None:
+    with refused(20_005, "did you mean deny"):
+        with_policy(request(), DENY.replace("deny", "deni"))
+    with refused(20_006, "no requests of HTTP"):
+        with_policy(request("tcp"), DENY)
+    with refused(20_005, "labelled"):
+        with_policy(labelled_request(StartTunnelWithLabel.from_json({"Labels": {"edge": "shop"}})), DENY)
 
 
 def test_a_weight_in_a_pool() -> None:

@@ -262,6 +262,31 @@ def test_patch_changes_what_it_names_and_nothing_else() -> None:
         registry.patch("s1", "unknown", description="x", pooling=None)
 
 
+def test_one_of_a_pool_takes_no_other_policy() -> None:
+    registry = registry_with(session("s1"), session("s2"))
+    pooled = replace(HTTPS, pooling=True)
+    bind = registry.bind("s1", pooled, "/1", now=0)
+    assert registry.exchange(bind, replace(pooled, traffic_policy="{1}")).request.traffic_policy == "{1}"
+    other = registry.bind("s2", replace(pooled, traffic_policy="{1}"), "/2", now=0)
+    with refused(20_005):
+        registry.exchange(other, replace(pooled, traffic_policy="{2}"))
+    endpoint = registry.endpoint(bind.url)
+    assert endpoint is not None
+    assert (endpoint.traffic_policy, len(endpoint.addresses)) == ("{1}", 2)
+
+
+def test_a_bind_that_comes_again_may_have_another_policy() -> None:
+    registry = registry_with(session("s1"))
+    bind = registry.bind("s1", replace(HTTPS, traffic_policy="{1}"), "/1", now=0)
+    again = replace(HTTPS, traffic_policy="{2}", bind_id=bind.id, token=bind.token)
+    registry.end_session("s1", 1)
+    registry.add_session(session("s3"))
+    assert registry.bind("s3", again, "/3", now=2).id == bind.id
+    endpoint = registry.endpoint(bind.url)
+    assert endpoint is not None
+    assert endpoint.traffic_policy == "{2}"
+
+
 class LiveRegistry(RuleBasedStateMachine):
     """Whatever agents do, the counts, pools and names stay one consistent picture."""
 

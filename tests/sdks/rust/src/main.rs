@@ -7,7 +7,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use ngrok::{config::ForwarderBuilder, prelude::*, Error as NgrokError, Session};
+use ngrok::{
+    config::{ForwarderBuilder, HttpTunnelBuilder, OauthOptions, OidcOptions},
+    prelude::*,
+    Error as NgrokError, Session,
+};
 use serde_json::{json, Value};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use url::Url;
@@ -68,6 +72,67 @@ macro_rules! common {
     };
 }
 
+/// Options of endpoints that carry bytes.
+macro_rules! addresses {
+    ($builder:ident, $options:ident) => {
+        for call in $options["calls"].as_array().into_iter().flatten() {
+            let listed = call[1].as_str().unwrap_or_default();
+            match call[0].as_str() {
+                Some("allow_cidr") => drop($builder.allow_cidr(listed)),
+                Some("deny_cidr") => drop($builder.deny_cidr(listed)),
+                _ => return Err("the builder has no such method".into()),
+            }
+        }
+    };
+}
+
+/// `[method, argument, …]` on an HTTP endpoint's builder.
+fn module(builder: &mut HttpTunnelBuilder, call: &Value) -> Fallible<()> {
+    let given = |number: usize| call[number].as_str().unwrap_or_default();
+    match given(0) {
+        "basic_auth" => builder.basic_auth(given(1), given(2)),
+        "request_header" => builder.request_header(given(1), given(2)),
+        "remove_request_header" => builder.remove_request_header(given(1)),
+        "response_header" => builder.response_header(given(1), given(2)),
+        "remove_response_header" => builder.remove_response_header(given(1)),
+        "compression" => builder.compression(),
+        "circuit_breaker" => builder.circuit_breaker(call[1].as_f64().unwrap_or_default()),
+        "allow_user_agent" => builder.allow_user_agent(given(1)),
+        "deny_user_agent" => builder.deny_user_agent(given(1)),
+        "allow_cidr" => builder.allow_cidr(given(1)),
+        "deny_cidr" => builder.deny_cidr(given(1)),
+        "webhook_verification" => builder.webhook_verification(given(1), given(2)),
+        "oauth" => builder.oauth(oauth(call)),
+        "oidc" => builder.oidc(oidc(call)),
+        "websocket_tcp_conversion" => builder.websocket_tcp_conversion(),
+        other => return Err(format!("the builder has no {other}").into()),
+    };
+    Ok(())
+}
+
+fn texts(value: &Value) -> impl Iterator<Item = &str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn oauth(call: &Value) -> OauthOptions {
+    let mut options = OauthOptions::new(call[1].as_str().unwrap_or_default());
+    texts(&call[2]).for_each(|one| drop(options.allow_email(one)));
+    texts(&call[3]).for_each(|one| drop(options.allow_domain(one)));
+    texts(&call[4]).for_each(|one| drop(options.scope(one)));
+    options.client_id(call[5].as_str().unwrap_or_default());
+    options.client_secret(call[6].as_str().unwrap_or_default());
+    options
+}
+
+fn oidc(call: &Value) -> OidcOptions {
+    let given = |number: usize| call[number].as_str().unwrap_or_default();
+    let mut options = OidcOptions::new(given(1), given(2), given(3));
+    texts(&call[4]).for_each(|one| drop(options.allow_email(one)));
+    texts(&call[5]).for_each(|one| drop(options.allow_domain(one)));
+    texts(&call[6]).for_each(|one| drop(options.scope(one)));
+    options
+}
+
 async fn http(session: &Session, options: &Value, to: Url) -> Fallible<Box<dyn Listener>> {
     let mut builder = session.http_endpoint();
     common!(builder, options);
@@ -83,10 +148,8 @@ async fn http(session: &Session, options: &Value, to: Url) -> Fallible<Box<dyn L
     if let Some(host) = text(options, "host_header") {
         builder.request_header("host", host);
     }
-    if let Some((user, password)) =
-        text(options, "basic_auth").and_then(|pair| pair.split_once(':'))
-    {
-        builder.basic_auth(user, password);
+    for call in options["calls"].as_array().into_iter().flatten() {
+        module(&mut builder, call)?;
     }
     if let Some(authorities) = text(options, "mutual_tls_cas") {
         builder.mutual_tlsca(authorities.to_string().into());
@@ -97,6 +160,7 @@ async fn http(session: &Session, options: &Value, to: Url) -> Fallible<Box<dyn L
 async fn tls(session: &Session, options: &Value, to: Url) -> Fallible<Box<dyn Listener>> {
     let mut builder = session.tls_endpoint();
     common!(builder, options);
+    addresses!(builder, options);
     if let Some(domain) = text(options, "domain") {
         builder.domain(domain);
     }
@@ -115,6 +179,7 @@ async fn tls(session: &Session, options: &Value, to: Url) -> Fallible<Box<dyn Li
 async fn tcp(session: &Session, options: &Value, to: Url) -> Fallible<Box<dyn Listener>> {
     let mut builder = session.tcp_endpoint();
     common!(builder, options);
+    addresses!(builder, options);
     if let Some(address) = text(options, "address") {
         builder.remote_addr(address);
     }
