@@ -102,7 +102,8 @@ class SignIns:
             action=action,
             jar=cookies.Jar(visit.scheme == "https", domain),
             given=cookies.read(visit.cookies),
-            seal=Seal(self._edge_secrets.known(), [domain or host, *who, action.client_secret]),
+            # What was seen on a line without TLS is worth nothing with it.
+            seal=Seal(self._edge_secrets.known(), [visit.scheme, domain or host, *who, action.client_secret]),
             tag=sha256("\n".join(who).encode()).hexdigest()[:10],
         )
 

@@ -295,6 +295,14 @@ async def test_without_tls_cookies_are_plain(browser: Browser) -> None:
     assert all(name.startswith("portico-") for name in browser.cookies)
 
 
+async def test_a_session_that_was_seen_without_tls_is_none_with_it(browser: Browser) -> None:
+    browser.origin = "http://app.example"
+    await browser.sign_in()
+    cookies = {f"__Host-{name}": value for name, value in browser.cookies.items()}
+    secure = Browser(browser.gate, browser.action, cookies=cookies)
+    assert (await secure.get("/"))["status"] == 302
+
+
 async def test_unfinished_sign_ins_do_not_pile_up(browser: Browser) -> None:
     for _ in range(20):
         await browser.get("/")

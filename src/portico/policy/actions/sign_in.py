@@ -90,8 +90,8 @@ class OpenIdConnect(SignIn):
     MEANING = "Asks people to sign in with an OpenID provider."
     COMPARED = Compared(
         Likeness.BETTER,
-        "ngrok's reference calls `idle_session_timeout` `idle_session_duration` here; both are understood. The callback "
-        "URL is `/.portico/oauth/callback` on the endpoint's own host.",
+        "ngrok's reference calls `idle_session_timeout` `idle_session_duration` here; both are understood. The "
+        "callback URL is `/.portico/oauth/callback` on the endpoint's own host.",
     )
 
     issuer_url: Annotated[Interpolated, AfterValidator(_issuer)] = Field(description="URL of the provider.")

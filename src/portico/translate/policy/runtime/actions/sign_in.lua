@@ -1,5 +1,5 @@
 -- oauth, openid-connect: who has a session passes; all others are the gate's to lead to the provider.
-local ipairs, pcall = ipairs, pcall
+local ipairs, pairs, pcall = ipairs, pairs, pcall
 local MILLISECONDS = 25000 -- an exchange with the provider is two requests of 10 s at most
 local known = P.gate.answers(5000)
 
@@ -40,15 +40,19 @@ local function session_of(visit)
   return table.concat(found, ";")
 end
 
--- Nobody but this action says who a visitor is.
+-- Nobody but this action says who a visitor is. CGI and WSGI read `_` as `-`.
 local function forget_strangers(visit, action)
-  local fields = visit.handle:headers()
-  for _, name in ipairs(action.identity_headers) do fields:remove(name) end
+  local fields, ours, strange = visit.handle:headers(), {}, {}
+  for _, name in ipairs(action.identity_headers) do ours[name] = true end
+  for name in pairs(fields) do
+    if ours[(name:gsub("_", "-"))] then strange[#strange + 1] = name end
+  end
+  for _, name in ipairs(strange) do fields:remove(name) end
 end
 
 local function introduce(visit, action, results)
-  forget_strangers(visit, action)
   local fields, identity = visit.handle:headers(), results.values.identity
+  for _, name in ipairs(action.identity_headers) do fields:remove(name) end
   if identity then
     for i, key in ipairs(action.identity_keys) do
       -- What is no text of one line cannot stand in a header.
@@ -100,7 +104,7 @@ local PATHS = {"/.portico/oauth/", "/ngrok/"}
 
 --- Answers what the provider sends back, and the paths to sign in and out, whatever the rules say of those paths.
 function P.sign_in_path(visit, actions)
-  for _, action in ipairs(actions) do forget_strangers(visit, action) end
+  forget_strangers(visit, actions[1])
   local path, ours = visit.handle:headers():get(":path"), false
   for _, prefix in ipairs(PATHS) do ours = ours or path:sub(1, #prefix) == prefix end
   if not ours then return false end
