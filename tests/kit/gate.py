@@ -15,8 +15,8 @@ import httpx
 
 from kit.identity_provider import CLIENT_ID, CLIENT_SECRET
 from portico.gate.app import gate_app
-from portico.gate.outbound import Reach
 from portico.gate.providers import PROVIDERS, Provider
+from portico.gate.reach import Reach
 
 LOOPBACK = Reach((ip_network("127.0.0.0/8"), ip_network("::1/128")))
 SECRET = "5f" * 32

@@ -11,7 +11,7 @@ import uvicorn
 
 from portico import event_loop, logs
 from portico.gate.app import gate_app
-from portico.gate.outbound import Reach
+from portico.gate.reach import Reach
 
 
 def main() -> None:

@@ -16,9 +16,10 @@ from starlette.routing import Route
 from portico.gate.authority import Authority
 from portico.gate.errands import Errands
 from portico.gate.key_sets import KeySets
-from portico.gate.outbound import Outbound, Reach
+from portico.gate.outbound import Outbound
 from portico.gate.providers import PROVIDERS, Provider
 from portico.gate.questions import Errand, Question, SignIn, SignInPath, Verification
+from portico.gate.reach import Reach
 from portico.gate.seal import EdgeSecrets
 from portico.gate.sign_in import SignIns
 from portico.gate.verification import Verifications

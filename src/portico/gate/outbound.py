@@ -5,7 +5,6 @@ those that the setting `policy_networks` opens. The name is looked up once, here
 """
 
 import asyncio
-import ipaddress
 import socket
 import ssl
 import time
@@ -14,20 +13,17 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import httpx
 
+from portico.gate.reach import Reach
 from portico.version import __version__
-
-IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
-IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MOST_BYTES: Final = 262_144
 """Of a body, decoded (ngrok's http-request has the same bound)."""
 _MOST_ORIGINS: Final = 64
 """Hosts whose connections are kept."""
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _ADDRESS: Final = "portico_address"
 _INNER: Final = "portico_inner"
 _CLASS_HEADER, _HOST_HEADER = "x-edge-class", "x-edge-host"
@@ -51,20 +47,6 @@ class Answer:
     address: str
     """IP that answered."""
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """Where requests may go."""
-
-    allowed: tuple[IpNetwork, ...] = ()
-
-    def permits(self, address: str) -> bool:
-        """Whether this IP may be dialled."""
-        found = ipaddress.ip_address(address.partition("%")[0])
-        if any(found in network for network in self.allowed):
-            return True
-        return all(one.is_global and not one.is_multicast for one in _meanings(found))
 
 
 class Outbound:
@@ -243,17 +225,6 @@ async def _bounded(response: httpx.Response) -> bytes:
     except zlib.error:
         raise OutboundError("the answer cannot be decoded") from None
     return bytes(body)
-
-
-def _meanings(address: IpAddress) -> list[IpAddress]:
-    """The address, and the IPv4 one that it stands for, if any."""
-    if not isinstance(address, ipaddress.IPv6Address):
-        return [address]
-    inner = [one for one in (address.ipv4_mapped, address.sixtofour, *(address.teredo or ())) if one is not None]
-    if address in _NAT64:
-        inner.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
-    # A mapped address is not global itself, however public the one inside.
-    return [*inner] if address.ipv4_mapped else [address, *inner]
 
 
 def _words(error: httpx.HTTPError) -> str:

@@ -26,7 +26,7 @@ class Visit(Question, frozen=True, kw_only=True):
     """With its query."""
     cookies: str = ""
     headers: dict[str, str] = {}
-    """Those of `sign_in.HEADERS` that it has; names in lower case."""
+    """Those of `browsers.HEADERS` that it has; names in lower case."""
 
 
 class SignInAction(Question, frozen=True, kw_only=True):

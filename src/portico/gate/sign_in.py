@@ -21,6 +21,7 @@ import msgspec
 from portico.gate import cookies
 from portico.gate.answers import NotMine, Pass, Reply, page
 from portico.gate.authority import Authority, SignInEndedError
+from portico.gate.browsers import is_navigation, is_preflight, path_of_host
 from portico.gate.providers import Provider
 from portico.gate.questions import SignIn, SignInAction, SignInPath, Visit
 from portico.gate.refreshes import Refreshes
@@ -34,17 +35,8 @@ CALLBACK: Final = "/.portico/oauth/callback"
 LOGINS: Final = ("/ngrok/login", "/.portico/oauth/login")
 LOGOUTS: Final = ("/ngrok/logout", "/.portico/oauth/logout")
 """ngrok's paths, and our own."""
-HEADERS: Final = (
-    "accept",
-    "access-control-request-method",
-    "origin",
-    "sec-fetch-mode",
-    "x-requested-with",
-)
-"""Headers of the request that are looked at."""
 STATE_SECONDS: Final = 600.0
 _MOST_STATES: Final = 6
-_LONGEST_PATH: Final = 2_000
 _SESSION: Final = "portico-session"
 _STATE: Final = "portico-sign-in"
 
@@ -73,7 +65,7 @@ class SignIns:
         """Whether the visitor may pass, or where he is sent."""
         visit, action = question.visit, question.action
         try:
-            if action.preflights and _is_preflight(visit):
+            if action.preflights and is_preflight(visit):
                 return Pass()
             there = self._there(visit, action)
             own = await self._path(there)
@@ -155,7 +147,7 @@ class SignIns:
         """Nobody has signed in: a browser that shows a page is led to the provider, a program is told."""
         if there.visit.path.partition("?")[0] == CALLBACK:
             raise PorticoError(SIGN_IN_FAILED, "this answers no sign-in that began here")
-        if _is_navigation(there.visit):
+        if is_navigation(there.visit):
             return await self._begin(there, there.visit.path)
         # RFC 9110 wants a challenge; no registered scheme means "sign in with a browser".
         return page(
@@ -170,7 +162,7 @@ class SignIns:
             state=f"{there.tag}.{secrets.token_urlsafe(24)}",
             nonce=secrets.token_urlsafe(24),
             verifier=secrets.token_urlsafe(48) if provider.pkce else "",
-            back=_safe_path(back),
+            back=path_of_host(back),
             until=self._clock() + STATE_SECONDS,
         )
         sealed = there.seal.seal(_STATE, msgspec.json.encode(begun))
@@ -211,7 +203,7 @@ class SignIns:
     def _logout(self, there: "_There", back: str) -> Reply:
         lines = [*there.jar.ended(there.session_cookie, there.given), *there.ended_states(keep=0)]
         if back:
-            return _redirect(there.origin + _safe_path(back), lines)
+            return _redirect(there.origin + path_of_host(back), lines)
         fields = [("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")]
         return Reply(status=200, headers=(*fields, *_cookies(lines)), body="You are signed out here.\n")
 
@@ -295,26 +287,6 @@ def _page_parameters(there: _There, provider: Provider, begun: _State, *, anew: 
 def _challenge(verifier: str) -> str:
     """RFC 7636, 4.2."""
     return urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=").decode()
-
-
-def _is_preflight(visit: Visit) -> bool:
-    return visit.method == "OPTIONS" and {"origin", "access-control-request-method"} <= visit.headers.keys()
-
-
-def _is_navigation(visit: Visit) -> bool:
-    """Whether a browser wants to show the answer as a page, so that it can be led elsewhere."""
-    headers = visit.headers
-    if visit.method not in ("GET", "HEAD") or headers.get("x-requested-with", "").lower() == "xmlhttprequest":
-        return False
-    if mode := headers.get("sec-fetch-mode"):
-        return mode == "navigate"
-    return "text/html" in headers.get("accept", "").lower()
-
-
-def _safe_path(path: str) -> str:
-    """A path of this host. What could lead elsewhere, or break a header, is the root."""
-    good = path.startswith("/") and len(path) <= _LONGEST_PATH and path.isascii() and path.isprintable()
-    return path if good and not set(path) & {" ", "\\"} else "/"
 
 
 def _state_cookie(state: str) -> str:

@@ -19,7 +19,8 @@ from starlette.routing import Route
 from kit.gate import asked_gate
 from kit.identity_provider import on_a_port
 from portico.certificates.authority import Authority
-from portico.gate.outbound import MOST_BYTES, Outbound, OutboundError, Reach
+from portico.gate.outbound import MOST_BYTES, Outbound, OutboundError
+from portico.gate.reach import Reach
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ IDENTITY: Final[Mapping[str, str]] = {
 }
 """Headers that tell the upstream who has signed in; visitors' own are taken away."""
 _HEADERS: Final = ("accept", "access-control-request-method", "origin", "sec-fetch-mode", "x-requested-with")
-"""What the gate looks at (`gate/sign_in.py`)."""
+"""What the gate looks at (`gate/browsers.py`)."""
 
 
 def _oauth(config: OAuth) -> Compiled:
