@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -10,6 +11,7 @@ import pytest_asyncio
 from kit.policies import policy_text, rule
 from kit.translated import Answer, TranslatedEdge, endpoint, http_upstream, translated_edge
 from portico.model.endpoint import UnixSocket
+from portico.translate.policy.runtime_source import request_script
 from portico.translate.policy.slots import TOKEN_HEADER
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -113,7 +115,8 @@ async def test_a_failing_expression_of_an_answer_refuses(edge: TranslatedEdge, s
 async def test_a_policy_that_cannot_run_lets_nobody_in(edge: TranslatedEdge, upstream: UnixSocket) -> None:
     """Envoy itself would let a request pass a Lua filter that fails."""
     broken = edge.directory / "broken.lua"
-    broken.write_text("function envoy_on_request(handle) error('broken') end\n")
+    for script in (broken, Path(request_script(str(broken)))):
+        script.write_text("function envoy_on_request(handle) error('broken') end\n")
     policy = policy_text(rule(("add-headers", {"headers": {"x-a": "b"}})))
     frame, edge.frame = edge.frame, replace(edge.frame, policy_script=str(broken))
     await edge.publish(endpoint("https://broken.edge.test", upstream, traffic_policy=policy))

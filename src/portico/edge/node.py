@@ -23,7 +23,7 @@ from portico.model.balancing import USUAL, Balancing
 from portico.model.edge import ChallengeSockets, EdgeFrame, SocketAddress
 from portico.model.endpoint import EndpointUrl
 from portico.model.owner import DeclaredOwner
-from portico.translate.policy.runtime_source import envoy_script
+from portico.translate.policy.runtime_source import envoy_script, request_script
 
 NODE_FILE: Final = "node.json"
 SSH_RELAY: Final = "ssh0"
@@ -107,10 +107,11 @@ class Node:
 
 
 def write_script(run_dir: Path) -> Path:
-    """Write the Lua of traffic policies for Envoy. Each version has its own name: filters keep the one they began with."""
+    """Write the Lua of traffic policies for Envoy. Each version has a name of its own, for filters that run longer."""
     script = envoy_script()
     path = run_dir / f"policy-{hashlib.sha256(script.encode()).hexdigest()[:16]}.lua"
     write_atomically(path, script, mode=PRIVATE)
+    write_atomically(Path(request_script(str(path))), envoy_script(responses=False), mode=PRIVATE)
     return path
 
 

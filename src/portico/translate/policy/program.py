@@ -20,8 +20,10 @@ from portico.policy.phases import Phase
 from portico.translate.policy.actions import compiled
 from portico.translate.policy.actions.compiled import Compiled
 from portico.translate.policy.actions.values import function
+from portico.translate.policy.carried import carried
 from portico.translate.policy.expressions import lua_of
 from portico.translate.policy.lua import Code, LuaValue, literal
+from portico.translate.policy.runtime_source import request_script
 from portico.translate.typed import Body, extension
 
 SHARED_VM: Final = "portico"
@@ -64,12 +66,12 @@ class Place:
 
 
 def policy_filters(policy: Policy, script: str, place: Place) -> list[Body]:
-    """The filters of a checked policy, in order. `script` is the file of the runtime."""
+    """The filters of a checked policy, in order. `script` is the file of the runtime, with its other form beside it."""
     segments, around = _segments(policy)
     if around and len(segments) == 1:
         segments = [_Segment(), *segments]  # what the last one writes for them, the first one takes back
     sign_ins = _sign_ins(policy)
-    keeps = sorted(_kept_for_response(policy))
+    kept, responds = carried(policy), _responds(policy)
     found: list[Body] = []
     for number, segment in enumerate(segments):
         last = number == len(segments) - 1
@@ -79,10 +81,10 @@ def policy_filters(policy: Policy, script: str, place: Place) -> list[Body]:
             "connect": segment.connect,
             "request": segment.request,
             "response": segment.response,
-            "keeps": keeps,
+            "carries": kept,
             "first": number == 0,
             "last": last,
-            "responds": _responds(policy),
+            "responds": responds,
             "compresses": bool(around),
             "token": place.token if last else None,
             "hop": place.hop,
@@ -91,7 +93,8 @@ def policy_filters(policy: Policy, script: str, place: Place) -> list[Body]:
             "sign_ins": sign_ins if sign_ins and number == 0 else None,
             "signs_in": bool(sign_ins),
         }
-        found += [_lua(program, script, number), *segment.behind]
+        hooked = responds or bool(around) or bool(sign_ins)
+        found += [_lua(program, script if hooked else request_script(script), number), *segment.behind]
     return found
 
 
@@ -174,29 +177,6 @@ def _condition(text: str) -> Code:
     found = compile_expression(text)
     assert isinstance(found, Expression)
     return function(lua_of(found))
-
-
-def _kept_for_response(policy: Policy) -> set[str]:
-    """Variables of the request that rules of the response read: by then only what was kept is known."""
-    rules = policy.on_http_response
-    written = [placed.text for rule in rules for placed in rule.expressions]
-    for action in (action for rule in rules for action in rule.actions):
-        written += [text for _, text in action.config.expressions()]
-        written += [hole.text for _, template in action.config.templates() for hole in template.holes]
-    expressions = [found for text in written if isinstance(found := compile_expression(text), Expression)]
-    named = {name for found in expressions for name in found.variables if name.startswith("req.")}
-    return named | {name for found in expressions for function_ in found.functions for name in _READ.get(function_, ())}
-
-
-_READ: Final = {
-    "getReqHeader": ("req.headers",),
-    "hasReqHeader": ("req.headers",),
-    "getReqCookie": ("req.cookies",),
-    "hasReqCookie": ("req.cookies",),
-    "getQueryParam": ("req.url.query_params",),
-    "hasQueryParam": ("req.url.query_params",),
-}
-"""What functions of the request read."""
 
 
 def _lua(program: LuaValue, script: str, number: int) -> Body:

@@ -48,16 +48,19 @@ FILES: Final = (
 """In the order in which they are loaded."""
 
 
-_HOOKS: Final = """\
-function envoy_on_request(handle) P.on_request(handle) end
-function envoy_on_response(handle) P.on_response(handle) end
-"""
+_ON_REQUEST: Final = "function envoy_on_request(handle) P.on_request(handle) end\n"
+_ON_RESPONSE: Final = "function envoy_on_response(handle) P.on_response(handle) end\n"
 """The two functions that Envoy looks for."""
 
 
-def envoy_script() -> str:
-    """The whole script of a policy's Lua filters, the same for all of them."""
-    return runtime_source() + _HOOKS
+def envoy_script(*, responses: bool = True) -> str:
+    """The whole script of a policy's Lua filters, the same for all of them; without `responses` it never sees any."""
+    return runtime_source() + _ON_REQUEST + (_ON_RESPONSE if responses else "")
+
+
+def request_script(script: str) -> str:
+    """The file of the runtime without a hook for responses, which each response would pay for (15 % of a request)."""
+    return f"{script}.request"
 
 
 @cache

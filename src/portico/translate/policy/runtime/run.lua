@@ -23,7 +23,7 @@ end
 --- Ends the visit with an answer; nothing behind this call runs. `own` where the endpoint's owner has worded it.
 function P.respond(visit, status, headers, body, own)
   visit.ended = "answered"
-  visit:save()
+  if visit.program.responds then visit:save() end
   if own then visit:note("answered", true) end
   headers[":status"] = tostring(status)
   visit.handle:respond(headers, body or "")
@@ -102,7 +102,7 @@ local function request(visit)
   if run_rules(visit, "connect", program.connect) then return end
   if program.sign_ins and P.sign_in_path(visit, program.sign_ins) then return end
   if run_rules(visit, "request", program.request) then return end
-  visit:save()
+  if program.responds or not program.last then visit:save() end
   if program.token then
     if program.signs_in then P.hide_sessions(visit) end
     visit.handle:headers():replace(TOKEN, program.token)

@@ -75,19 +75,49 @@ function Visit:note(key, value)
   metadata(self.handle):set(NAMESPACE, key, value)
 end
 
---- Keep what later filters of this visit, and its response, have to know.
-function Visit:save()
-  for _, name in ipairs(self.program.keeps) do
+local NOTHING = "-"
+
+-- Adds the entries of a map that have these names, or all of them.
+local function add_known(state, key, map, names)
+  if names == true then
+    if #map.keys > 0 then P.Map.set(state, key, map) end
+    return
+  end
+  local known
+  for _, name in ipairs(names) do
+    local value = map.values[name]
+    if value ~= nil then
+      known = known or P.Map.new()
+      P.Map.set(known, name, value)
+    end
+  end
+  if known then P.Map.set(state, key, known) end
+end
+
+local function keep_request(self, names)
+  for _, name in ipairs(names) do
     if not P.Map.has(self.kept, name) then
       local found, value = pcall(self.get, self, name)
       if found then P.Map.set(self.kept, name, value) end
     end
   end
-  local state = P.map({
-    {"vars", self.vars}, {"results", self.results}, {"kept", self.kept}, {"watched", self.watched},
-    {"fired", self.fired or P.null}, {"ended", self.ended or P.null}, {"forwarding", self.forwarding or P.null},
-  })
-  self:note(STATE .. self.program.hop, P.json.encode(P.packed(state)))
+end
+
+local MARKS = {"fired", "ended", "forwarding"}
+
+--- Keep what later filters of this visit, and its response, have to know (translate/policy/carried.py).
+function Visit:save()
+  local carries, state = self.program.carries, P.Map.new()
+  keep_request(self, carries.request)
+  add_known(state, "vars", self.vars, carries.vars)
+  add_known(state, "results", self.results, carries.results)
+  if #self.kept.keys > 0 then P.Map.set(state, "kept", self.kept) end
+  if self.watched.n > 0 then P.Map.set(state, "watched", self.watched) end
+  for _, mark in ipairs(MARKS) do
+    -- In the middle of which rule it stopped matters to the next filter alone.
+    if self[mark] and not (mark == "fired" and self.program.last) then P.Map.set(state, mark, self[mark]) end
+  end
+  self:note(STATE .. self.program.hop, #state.keys > 0 and P.json.encode(P.packed(state)) or NOTHING)
 end
 
 --- What the filters before this one have kept; false where there were none.
@@ -95,11 +125,10 @@ function Visit:load()
   local of = metadata(self.handle):get(NAMESPACE)
   local text = of and of[STATE .. self.program.hop]
   if not text then return false end
+  if text == NOTHING then return true end
   local state = P.unpacked(P.json.decode(text)).values
-  self.vars, self.results, self.kept, self.watched = state.vars, state.results, state.kept, state.watched
-  for _, name in ipairs({"fired", "ended", "forwarding"}) do
-    self[name] = state[name] ~= P.null and state[name] or nil
-  end
+  for _, name in ipairs({"vars", "results", "kept", "watched"}) do self[name] = state[name] or self[name] end
+  for _, mark in ipairs(MARKS) do self[mark] = state[mark] end
   return true
 end
 
