@@ -17,6 +17,8 @@ from portico.model.errors import CONFIG_INVALID, CONFIG_MISSING, ErrorCode, Port
 
 KeyPath = tuple[str | int, ...]
 _AS_YAML_SAYS: Final = frozenset({"traffic_policy", "policy"})
+_NAMED: Final = ("tunnels",)
+"""Where keys are names of the owner's choice, `policy` among them."""
 _MOST_NODES: Final = 200_000
 _MOST_DEPTH: Final = 100
 _TAG: Final = "tag:yaml.org,2002:"
@@ -137,7 +139,8 @@ class _Reader:
                 self._problem(key_node, f"{key} is given twice")
             inner = (*path, key)
             shown_inner = f"{shown}.{key}" if shown else key
-            values[key] = self.value(value_node, inner, shown_inner, typed=typed or key in _AS_YAML_SAYS)
+            of_yaml = key in _AS_YAML_SAYS and path != _NAMED
+            values[key] = self.value(value_node, inner, shown_inner, typed=typed or of_yaml)
             self._source.places[inner] = self._place(key_node, shown_inner)
         for merged in [value for key, value in node.value if key.tag == _MERGE]:
             values = {**self._merged(merged, path, shown, typed=typed), **values}

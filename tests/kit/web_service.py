@@ -45,6 +45,10 @@ async def _download(request: Request) -> Response:
     return StreamingResponse(parts(), media_type="application/octet-stream")
 
 
+async def _broken(_: Request) -> Response:
+    return PlainTextResponse("broken", 500)
+
+
 class _Events:
     """Sends an event only when the one before was acknowledged by `/next`: a buffered stream would stand still."""
 
@@ -80,6 +84,7 @@ def _application() -> Starlette:
             Route("/download", _download),
             Route("/events", events.stream),
             Route("/next", events.next),
+            Route("/broken", _broken),
             WebSocketRoute("/echo", _echo),
         ]
     )

@@ -81,6 +81,11 @@ def test_text_is_not_guessed_at() -> None:
     assert (read.agent.metadata, read.agent.log) == ("2024-01-01", "false")
 
 
+def test_a_tunnel_may_be_named_as_a_policy() -> None:
+    for name in ("policy", "traffic_policy"):
+        assert document(f"version: 2\ntunnels: {{{name}: {{proto: http, addr: 8080}}}}\n").tunnels[name].addr == "8080"
+
+
 def test_a_traffic_policy_keeps_its_types() -> None:
     text = "version: 2\ntunnels: {a: {traffic_policy: {x: [1, 2.5, true, null, '3', .nan]}}}\n"
     policy = document(text).tunnels["a"].traffic_policy
