@@ -1,4 +1,4 @@
-"""Compiles the tunnel's core into the wheel with mypyc, where a C compiler is at hand.
+"""Compiles what every byte of a tunnel passes into the wheel with mypyc, where a C compiler is at hand.
 
 The modules are the same either way: what cannot be compiled runs as it is, only slower. An editable install stays
 interpreted, so that what is edited is what runs; PORTICO_PURE=1 makes a wheel without compiled modules.
@@ -13,7 +13,10 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-MODULES = ("flow", "frames", "heartbeat", "session", "stream", "transport")
+MODULES = (
+    *(f"tunnel/{name}" for name in ("flow", "frames", "heartbeat", "session", "stream", "transport")),
+    *(f"relay/{name}" for name in ("unanswered", "visitors")),
+)
 _SCRIPT = """
 import sys
 from setuptools import Distribution
@@ -36,7 +39,7 @@ class CompiledCore(BuildHookInterface):
         if self.target_name != "wheel" or version == "editable" or os.environ.get("PORTICO_PURE"):
             return
         self._directory = tempfile.TemporaryDirectory(prefix="portico-core-")
-        modules = [f"portico/tunnel/{name}.py" for name in MODULES]
+        modules = [f"portico/{name}.py" for name in MODULES]
         command = [sys.executable, "-c", _SCRIPT, self._directory.name, *modules]
         done = subprocess.run(command, cwd=Path(self.root, "src"), capture_output=True, text=True, check=False)
         if done.returncode != 0:
