@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 
 from kit.edge import running_edge
@@ -80,3 +81,47 @@ def test_endpoints_change_while_visitors_come(tmp_path: Path) -> None:
             assert get("steady") == 200
             write(served("steady", second, health_check=check), max_endpoints=5)
             reload(lambda: get("steady", "/at-last") == 200 and b"GET /at-last " in second.received)
+
+
+def test_policies_of_the_settings(tmp_path: Path) -> None:
+    config, file = tmp_path / "edge.yml", tmp_path / "policy.yml"
+
+    def answers(text: str) -> dict[str, Any]:
+        respond = {"type": "custom-response", "config": {"status_code": 200, "body": text}}
+        return {"on_http_request": [{"actions": [respond]}]}
+
+    def write(cloud: dict[str, Any], in_file: str) -> None:
+        forward = {"type": "forward-internal", "config": {"url": "https://inner.internal"}}
+        tag = {"on_http_response": [{"actions": [{"type": "add-headers", "config": {"headers": {"x-by": in_file}}}]}]}
+        file.write_text(yaml.safe_dump(tag))
+        endpoints = [
+            {"url": "https://cloud.localhost", "traffic_policy": cloud},
+            {"url": "https://leads.localhost", "traffic_policy": {"on_http_request": [{"actions": [forward]}]}},
+            {"url": "https://inner.internal", "traffic_policy": yaml.safe_dump(answers("from within"))},
+            {
+                "url": "https://direct.localhost",
+                "upstreams": [f"http://localhost:{upstream.port}"],
+                "traffic_policy_file": "policy.yml",
+            },
+        ]
+        config.write_text(yaml.safe_dump({"endpoints": endpoints}))
+
+    with recording_upstream() as upstream:
+        write(answers("first"), "first")
+        with running_edge(tmp_path, "--config", str(config)) as edge:
+
+            def get(host: str) -> httpx.Response:
+                return visit(edge, f"https://{host}.localhost:{edge.https_port}")
+
+            assert get("cloud").text == "first"
+            assert get("leads").text == "from within"
+            assert get("direct").headers["x-by"] == "first"
+            write(answers("second"), "second")
+            edge.process.send_signal(signal.SIGHUP)
+            eventually(lambda: get("cloud").text == "second" and get("direct").headers["x-by"] == "second")
+            assert get("leads").text == "from within"
+            write({"on_http_request": [{"actions": [{"type": "deni"}]}]}, "third")
+            edge.process.send_signal(signal.SIGHUP)
+            eventually(lambda: "did you mean deny" in edge.log.read_text())
+            assert get("cloud").text == "second"
+            assert get("direct").headers["x-by"] == "second"

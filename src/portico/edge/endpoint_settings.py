@@ -1,10 +1,11 @@
 """The endpoints that the settings file declares: served by labelled tunnels, or by what the edge reaches itself.
 
-One without either has rules alone, for the agents that bring it online.
+One with nothing but a traffic policy is a cloud endpoint; one without even that has rules, for the agents that bring
+it online.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainValidator, SecretStr, field_validator, model_validator
 
@@ -17,6 +18,8 @@ from portico.edge.balancing_settings import (
 )
 from portico.edge.bind_request import BindRequest
 from portico.edge.checked_tls import checked_tls
+from portico.edge.declared_policy import read_inline_policy, read_policy_file, refuse_endless
+from portico.edge.endpoint_policy import endpoint_policy
 from portico.edge.route_settings import MAX_ROUTES, RouteSettings, declared_routes
 from portico.edge.settings_part import Setting, SettingsPart, TlsMinimum
 from portico.edge.settings_values import explained, parse_url, read_pem, read_secret_pem
@@ -24,8 +27,12 @@ from portico.edge.upstream_settings import UpstreamSettings, spelled_out
 from portico.model.balancing import Balancing
 from portico.model.endpoint import EdgeTls, EndpointUrl, KeyPair, Scheme, TlsVersion
 
+if TYPE_CHECKING:
+    from portico.policy.actions import TerminateTls
+
 MAX_UPSTREAMS: Final = 1_000
 RULES: Final = {"balancing", "health_check", "outlier", "limits"}
+_TLS_FIELDS: Final = {"certificate_file", "key_file", "client_ca_file", "tls_min_version"}
 _HTTP: Final = (Scheme.HTTP, Scheme.HTTPS)
 
 
@@ -62,6 +69,14 @@ class EndpointSettings(SettingsPart):
     """Authorities one of which must have signed the visitor's certificate, and their CRLs, PEM."""
     tls_min_version: Annotated[TlsMinimum, Setting("1.2|1.3")] = TlsVersion.TLS_1_2
     """Lowest TLS version of visitors, where TLS ends at the edge."""
+    traffic_policy: Annotated[
+        str | None, PlainValidator(read_inline_policy), Field(repr=False), Setting("object or text", "none")
+    ] = None
+    """What is done with each request; without upstreams and routes it answers alone, or forwards."""
+    traffic_policy_file: Annotated[
+        str | None, PlainValidator(read_policy_file), Field(repr=False), Setting("FILE", "none")
+    ] = None
+    """File with the policy, in place of traffic_policy; SIGHUP reads it again."""
 
     balancing: Annotated[BalancingSettings | None, Setting("object", "least requests")] = None
     """How the load is spread over its addresses, agents among them."""
@@ -85,11 +100,13 @@ class EndpointSettings(SettingsPart):
             raise ValueError(f"{self.url} needs labels (of tunnels) or upstreams, one of the two")
         if self.labels is None and not self.is_declared and not self.model_fields_set & RULES:
             rules = ", ".join(sorted(RULES))
-            raise ValueError(f"{self.url} needs labels (of tunnels) or upstreams, one of the two, or rules ({rules})")
+            either = "labels (of tunnels) or upstreams, one of the two, a traffic_policy"
+            raise ValueError(f"{self.url} needs {either}, or rules ({rules})")
         beside = self.model_fields_set - {"url", "labels", "upstreams", *RULES}
         if (self.labels is not None or not self.is_declared) and beside:
             raise ValueError(f"{', '.join(sorted(beside))}: only for an endpoint with upstreams or routes")
         self.rules()
+        self._check_policy()
         if self.is_declared:
             self.request()
         return self
@@ -97,7 +114,12 @@ class EndpointSettings(SettingsPart):
     @property
     def is_declared(self) -> bool:
         """Whether it is online without any agent."""
-        return bool(self.upstreams or self.routes)
+        return bool(self.upstreams or self.routes or self.policy)
+
+    @property
+    def policy(self) -> str | None:
+        """The text of its traffic policy."""
+        return self.traffic_policy or self.traffic_policy_file
 
     def rules(self) -> Balancing:
         """How the load of the endpoint is spread, whoever serves it. Raises ValueError."""
@@ -114,13 +136,17 @@ class EndpointSettings(SettingsPart):
             raise ValueError(f"upstream_protocol and host_header are for http and https, not for {self.url}")
         addresses = tuple(upstream.address(http=http) for upstream in self.upstreams)
         routes, led = declared_routes(self.routes, http=http)
+        policy = explained(endpoint_policy, [self.policy or ""], self.url.scheme)
         if not http and routes and self.upstreams:
             raise ValueError(f"{self.url}: all connections go where the route leads; give routes or upstreams")
         return BindRequest(
             self.url.scheme,
             self.url.host,
             self.url.port if self.url.scheme is Scheme.TCP else None,
-            tls=self._tls(),
+            tls=self._tls_of(policy.terminate) if policy.terminate else self._tls(),
+            networks=policy.networks,
+            traffic_policy=policy.text,
+            cloud=not addresses and not routes,
             upstream_http=2 if self.upstream_protocol == "http2" else 1,
             proxy_protocol=2 if self.proxy_protocol else 0,
             host_header=self.host_header,
@@ -135,8 +161,31 @@ class EndpointSettings(SettingsPart):
         places = [place for route in self.routes for place in route.backends]
         return dict.fromkeys(text for place in places for text in place.shown())
 
+    def _check_policy(self) -> None:
+        if self.traffic_policy and self.traffic_policy_file:
+            raise ValueError("traffic_policy and traffic_policy_file exclude each other")
+        if not self.policy or self.upstreams or self.routes:
+            return
+        if self.url.scheme not in _HTTP:
+            raise ValueError(f"{self.url} needs upstreams: no policy answers connections of {self.url.scheme}")
+        refuse_endless(self.policy, self.url)
+
+    def _tls_of(self, terminate: "TerminateTls") -> EdgeTls:
+        given = self.model_fields_set & {"terminate_at", *_TLS_FIELDS}
+        if given:
+            raise ValueError(f"{', '.join(sorted(given))}: the policy's {terminate.TYPE} says what TLS is to use")
+        if self.url.scheme not in (Scheme.HTTPS, Scheme.TLS):
+            raise ValueError(f"{self.url} has no TLS that could end at the edge, as {terminate.TYPE} says")
+        return explained(
+            checked_tls,
+            terminate.edge_tls(),
+            TlsVersion.TLS_1_2,
+            pair_at="server_certificate",
+            authorities_at="mutual_tls_certificate_authorities",
+        )
+
     def _tls(self) -> EdgeTls | None:
-        given = self.model_fields_set & {"certificate_file", "key_file", "client_ca_file", "tls_min_version"}
+        given = self.model_fields_set & _TLS_FIELDS
         if self.url.scheme is not Scheme.TLS and self.terminate_at is not None:
             raise ValueError(f"terminate_at is for tls endpoints, not for {self.url}")
         if self.url.scheme is not Scheme.HTTPS and self.terminate_at != "edge":

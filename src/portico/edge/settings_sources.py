@@ -12,6 +12,7 @@ import click
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from portico.edge.declared_policy import PolicyError
 from portico.edge.settings import (
     ENVIRONMENT_PREFIX,
     PARTS,
@@ -29,7 +30,7 @@ _PATHS: Final = {
     "owners": ("authtoken_file",),
     "acme_directories": ("ca_file",),
     "acme_dns": ("command",),
-    "endpoints": ("certificate_file", "key_file", "client_ca_file"),
+    "endpoints": ("certificate_file", "key_file", "client_ca_file", "traffic_policy_file"),
     "upstreams": ("ca_file",),
 }
 """Keys that are paths, by the list whose objects have them."""
@@ -136,7 +137,17 @@ def _anchored(part: object, directory: Path, name: str = "") -> Any:
 
 
 def _explanations(error: ValidationError, given: Mapping[str, _Given], file: Source | None) -> list[str]:
-    return [_explanation(detail, given, file) for detail in error.errors(include_url=False)]
+    details = error.errors(include_url=False)
+    return [line for detail in details for line in _policy_faults(detail, file) or [_explanation(detail, given, file)]]
+
+
+def _policy_faults(detail: ErrorDetails, file: Source | None) -> list[str]:
+    """Each thing that is wrong with a policy, where it stands."""
+    error = detail.get("ctx", {}).get("error")
+    if file is None or not isinstance(error, PolicyError):
+        return []
+    path: KeyPath = detail["loc"]
+    return [f"{file.place((*path, *below))}: {_subject(path)}{text}" for below, text in error.faults]
 
 
 def _explanation(detail: ErrorDetails, given: Mapping[str, _Given], file: Source | None) -> str:

@@ -171,7 +171,7 @@ def read_authtoken(value: object) -> SecretStr:
         return value
     if not isinstance(value, str | Path):
         raise ValueError("authtoken_file is the path of a file")
-    text = _text_of(Path(value), "utf-8").strip()
+    text = text_of(Path(value), "utf-8").strip()
     try:
         return parse_authtoken(text)
     except ValueError as error:
@@ -240,7 +240,7 @@ def parse_authorities_file(value: object) -> Path:
 def read_pem(value: object, what: str = "CERTIFICATE") -> str:
     """The text of the named PEM file, which must hold a certificate."""
     path = parse_path(value)
-    text = _text_of(path, "ascii")
+    text = text_of(path, "ascii")
     if not re.search(rf"-----BEGIN [A-Z ]*{what}-----", text):
         raise ValueError(f"{str(path)!r} has no PEM {what.lower()}")
     return text
@@ -251,7 +251,8 @@ def read_secret_pem(value: object) -> SecretStr:
     return SecretStr(read_pem(value, "PRIVATE KEY"))
 
 
-def _text_of(path: Path, encoding: str) -> str:
+def text_of(path: Path, encoding: str) -> str:
+    """The text of a file. Raises ValueError."""
     try:
         return path.read_text(encoding)
     except (OSError, UnicodeDecodeError) as error:
