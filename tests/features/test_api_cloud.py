@@ -128,6 +128,27 @@ def test_a_policy_reads_a_secret_and_follows_it(client: OfficialClient, visitor:
     client("endpoints", "delete", id=endpoint["id"])
 
 
+def test_an_agent_s_policy_reads_a_secret(
+    client: OfficialClient, edge: RunningEdge, visitor: Visitor, service: int
+) -> None:
+    asked = {"server_addr": edge.connect_url, "root_cas": str(edge.ca), "authtoken": edge.authtoken}
+    told = policy(("add-headers", {"headers": {"x-word": "${secrets.get('of-agents', 'word')}"}}), saying("hush"))
+    told = told.replace('"hush"', json.dumps("${secrets.get('of-agents', 'word')}"))
+    with pytest.raises(PorticoError, match="secrets that are not there: of-agents/word"):
+        portico.forward(service, traffic_policy=told, **asked)
+    vault = client("vaults", "create", name="of-agents")["id"]
+    secret = client("secrets", "create", name="word", value="a-hushed-word", vault_id=vault)
+    listener = portico.forward(service, traffic_policy=told, **asked)
+    assert visitor.get(listener.url()) == (200, "a-hushed-word")
+    client("secrets", "update", id=secret["id"], value="another-hushed-word")
+    assert visitor.get(listener.url()) == (200, "another-hushed-word")
+    assert "hushed" not in json.dumps(client("endpoints", "list"))
+    client("secrets", "delete", id=secret["id"])
+    assert visitor.get(listener.url())[0] >= 400
+    listener.close()
+    assert "hushed" not in edge.log.read_text()
+
+
 def test_it_is_online_again_after_control_was_killed(
     client: OfficialClient, edge: RunningEdge, visitor: Visitor
 ) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -51,13 +51,21 @@ class Agents:
     """The door of the agent protocol."""
 
     def __init__(
-        self, node: Node, registry: Registry, publisher: Publisher, admission: Admission, metrics: Metrics
+        self,
+        node: Node,
+        registry: Registry,
+        publisher: Publisher,
+        admission: Admission,
+        metrics: Metrics,
+        missing_secrets: Callable[[str, str], Sequence[str]],
     ) -> None:
+        """`missing_secrets` says which secrets that a policy reads its owner (by id) does not have."""
         self._node = node
         self._registry = registry
         self._publisher = publisher
         self._admission = admission
         self._metrics = metrics
+        self._missing_secrets = missing_secrets
         self._tasks: set[asyncio.Task[None]] = set()
         self.send: Callable[[str, FromControl], None] = lambda _relay, _message: None
         """Says something to a relay; set once the links are there, which in turn call `answer`."""
@@ -186,6 +194,8 @@ class Agents:
 
     async def bring_up(self, session: str, request: BindRequest, address: str) -> LiveBind:
         """Make `request` an endpoint that is served when this returns. Raises PorticoError."""
+        if not request.bind_id:  # one that returns goes on; its rules that read what is gone by now fail
+            self._check_secrets(session, request.traffic_policy)
         bind = self._registry.bind(session, request, address, time.monotonic(), started=time.time())
         await self._publish(bind)
         facts = {"url": str(bind.url), "session": bind.session, "forwards_to": request.forwards_to}
@@ -204,6 +214,12 @@ class Agents:
             raise
         if self._registry.find_bind(bind.session, bind.id) is not bind:
             raise PorticoError(SESSION_CLOSED, "the session has ended")
+
+    def _check_secrets(self, session: str, policy: str) -> None:
+        owner = self._registry.session(session)
+        gone = self._missing_secrets(policy, owner.owner.id) if owner else ()
+        if gone:
+            raise PorticoError(BIND_INVALID, f"the policy reads secrets that are not there: {', '.join(gone)}")
 
     async def _unbind(self, message: Unbind) -> Reply:
         url = self._registry.unbind(message.session, message.bind)
@@ -229,7 +245,9 @@ class Agents:
     async def _change_policy(self, session: str, bind_id: str, policy: str) -> None:
         """Serve a live bind under another policy from when this returns. Raises PorticoError: then nothing changed."""
         before = self._registry.patch(session, bind_id)
-        bind = self._registry.exchange(before, with_policy(before.request, policy, self._node.frame.minimum_tls))
+        request = with_policy(before.request, policy, self._node.frame.minimum_tls)
+        self._check_secrets(session, request.traffic_policy)
+        bind = self._registry.exchange(before, request)
         try:
             await self._publisher.refresh(bind.url)
         except PorticoError:

@@ -105,7 +105,7 @@ class Control:
         )
         self._publisher = Publisher(self._ads, node.frame, served.endpoint, self._on_online)
         admission = Admission(self._store)
-        self._agents = Agents(node, self._registry, self._publisher, admission, self._metrics)
+        self._agents = Agents(node, self._registry, self._publisher, admission, self._metrics, self._missing_secrets)
         self._ssh = SshDoor(node.naming, self._registry, self._agents, admission, self._metrics)
         self._links = RelayLinks(run_dir / "control.sock", self._on_hello, self._answer)
         self._agents.send = self._links.send
@@ -241,6 +241,14 @@ class Control:
         with self._store.read() as unit:
             policy = with_ip_policies(policy, lambda ids: unit.ip_policies.networks_of(ids, owner_id))
             return with_secrets(policy, lambda vault, name: unit.secrets.value(owner_id, vault, name))
+
+    def _missing_secrets(self, policy: str, owner_id: str) -> list[str]:
+        if "secrets" not in policy:
+            return []
+        from portico.edge.policy_secrets import missing_secrets
+
+        with self._store.read() as unit:
+            return missing_secrets(policy, lambda vault, name: unit.secrets.value(owner_id, vault, name))
 
     def _secret(self, name: str) -> Resource | None:
         if self._acme is not None:

@@ -31,6 +31,18 @@ def with_secrets(policy: str, value_of: ValueOf) -> str:
     return json.dumps(filled, separators=(",", ":"), ensure_ascii=False)
 
 
+def missing_secrets(policy: str, value_of: ValueOf) -> list[str]:
+    """Those that a policy names and that are not there, as `vault/secret`."""
+    gone: list[str] = []
+
+    def look(vault: str, name: str) -> None:
+        if value_of(vault, name) is None:
+            gone.append(f"{vault}/{name}")
+
+    with_secrets(policy, look)
+    return list(dict.fromkeys(gone))
+
+
 def _filled(value: Any, path: KeyPath, expressions: Collection[KeyPath], value_of: ValueOf) -> Any:
     match value:
         case dict():

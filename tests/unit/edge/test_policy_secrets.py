@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portico.edge.policy_secrets import with_secrets
+from portico.edge.policy_secrets import missing_secrets, with_secrets
 from portico.policy.document import read_policy
 from portico.policy.expressions import Expression, compile_expression, evaluate
 
@@ -59,3 +59,14 @@ def test_every_value_means_itself(secret: str) -> None:
     SECRETS["v", "any"] = secret
     text, _ = filled("secrets.get('v', 'any') == ''")
     assert value(text.removesuffix(" == ''")) == secret
+
+
+def test_what_is_not_there_is_named() -> None:
+    texts = [
+        "secrets.get('v', 's') == secrets.get('v', 'gone')",
+        "secrets.get('w', 's') != \"secrets.get('no', 'call')\"",
+    ]
+    action = {"type": "custom-response", "config": {"status_code": 200, "body": "${secrets.get('v', 'gone')}"}}
+    policy = json.dumps({"on_http_request": [{"expressions": texts, "actions": [action]}]})
+    assert missing_secrets(policy, value_of) == ["v/gone", "w/s"]
+    assert missing_secrets('{"on_http_request":[]}', value_of) == []
