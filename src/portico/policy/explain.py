@@ -5,7 +5,7 @@ What only the world outside knows (a key server, a counter, a person) is assumed
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from portico.policy.actions import SetVars
@@ -71,6 +71,8 @@ class Explanation:
     """Of the response, the upstream's or the policy's; 0 where there is none."""
     upstream_url: str
     """What the upstream is asked for, if it is."""
+    values: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Variables by whole name, as the rules have left them: the request and the response on their way."""
 
     @property
     def assumed(self) -> bool:
@@ -93,7 +95,7 @@ def explain(policy: Policy, visit: Visit) -> Explanation:
     rules: list[Ran] = []
     ending = _phase(policy, Phase.TCP_CONNECT, scene, rules)
     if not visit.http:
-        return Explanation(tuple(rules), ending, 0, visit.url)
+        return Explanation(tuple(rules), ending, 0, visit.url, scene.values)
     connected = ending is None
     if connected:
         scene.values.update(request)
@@ -104,7 +106,7 @@ def explain(policy: Policy, visit: Visit) -> Explanation:
         scene.values.update(response_values(visit))
         ending = _phase(policy, Phase.HTTP_RESPONSE, scene, rules) or ending
         status = (ending.status if ending else None) or visit.status
-    return Explanation(tuple(rules), ending, status, url)
+    return Explanation(tuple(rules), ending, status, url, scene.values)
 
 
 def _phase(policy: Policy, phase: Phase, scene: Scene, rules: list[Ran]) -> Ending | None:

@@ -49,7 +49,7 @@ class SignIn(ActionConfig):
         """A visit has a session where its facts say so; without one it is sent to the provider."""
         if f"actions.ngrok.{self.result_name()}" in scene.values:
             return Effect("signed in, as the facts say")
-        if self.allow_cors_preflight and scene.text("req.method") == "OPTIONS":
+        if self.allow_cors_preflight and _is_preflight(scene):
             return Effect("a CORS preflight passes")
         ending = Ending(End.RESPONSE, 302, {"location": f"the sign-in page of {self.provider_name(scene)}"})
         return Effect("assumed to have no session", ending, assumed=True)
@@ -117,3 +117,9 @@ class OpenIdConnect(SignIn):
     def provider_name(self, scene: Scene) -> str:
         """Its URL."""
         return scene.fill(self.issuer_url)
+
+
+def _is_preflight(scene: Scene) -> bool:
+    """https://fetch.spec.whatwg.org/#cors-preflight-request; any other OPTIONS needs a session."""
+    asks = scene.headers.keys() >= {"origin", "access-control-request-method"}
+    return asks and scene.text("req.method") == "OPTIONS"
