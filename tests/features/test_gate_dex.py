@@ -3,22 +3,20 @@
 import http.server
 import os
 import signal
-import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-import httpx
 import pytest
 
 import portico
+from kit.browser import Browser
 from kit.dex import CLIENT_ID, CLIENT_SECRET, EMAIL, NAME, Dex, require_dex, running_dex
 from kit.edge import RunningEdge, running_edge
 from kit.polling import eventually
 
 HOST, OTHER = "app.localhost", "other.localhost"
-PAGE = {"accept": "text/html"}
 
 
 class Shown(http.server.BaseHTTPRequestHandler):
@@ -85,49 +83,11 @@ def endpoints(edge: RunningEdge, dex: Dex, service: str) -> Iterator[None]:
         portico.kill()
 
 
-class Browser:
-    """Follows nothing by itself, and keeps cookies as they come."""
-
-    def __init__(self, edge: RunningEdge, host: str = HOST) -> None:
-        self.edge, self.host = edge, host
-        self.cookies: dict[str, str] = {}
-        self._trust = ssl.create_default_context(cafile=str(edge.ca))
-
-    def get(self, path: str = "/", **headers: str) -> httpx.Response:
-        fields = {"host": f"{self.host}:{self.edge.https_port}", **PAGE, **headers}
-        if self.cookies:
-            fields["cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        with httpx.Client(verify=self._trust, trust_env=False, timeout=60) as client:
-            url = f"https://127.0.0.1:{self.edge.https_port}{path}"
-            answer = client.get(url, headers=fields, extensions={"sni_hostname": self.host})
-        for line in answer.headers.get_list("set-cookie"):
-            pair, *attributes = line.split("; ")
-            name, _, value = pair.partition("=")
-            self.cookies[name] = value
-            if "Max-Age=0" in attributes:
-                self.cookies.pop(name)
-        return answer
-
-    def to_provider(self, path: str = "/") -> str:
-        answer = self.get(path)
-        assert answer.status_code == 302, answer.text
-        return answer.headers["location"]
-
-    def sign_in(self, dex: Dex, path: str = "/") -> httpx.Response:
-        back = urlsplit(dex.sign_in(self.to_provider(path)))
-        assert back.netloc == f"{self.host}:{self.edge.https_port}"
-        answer = self.get(f"{back.path}?{back.query}")
-        assert answer.status_code == 302, answer.text
-        there = urlsplit(answer.headers["location"])
-        assert there.netloc == f"{self.host}:{self.edge.https_port}"
-        return self.get(f"{there.path}?{there.query}" if there.query else there.path)
-
-
 def signed_in(edge: RunningEdge, dex: Dex) -> Browser:
     """Somebody who has signed in, once the edge asks for the provider's new keys: every ten seconds at most."""
 
     def attempt() -> Browser:
-        browser = Browser(edge)
+        browser = Browser(edge, HOST)
         assert browser.sign_in(dex).status_code == 200
         return browser
 
@@ -136,7 +96,7 @@ def signed_in(edge: RunningEdge, dex: Dex) -> Browser:
 
 @pytest.fixture
 def browser(edge: RunningEdge, endpoints: None) -> Browser:
-    return Browser(edge)
+    return Browser(edge, HOST)
 
 
 def test_signs_in_with_a_password(browser: Browser, dex: Dex) -> None:
@@ -171,7 +131,7 @@ def test_a_touched_state_is_refused(browser: Browser, dex: Dex) -> None:
 def test_a_code_of_another_browser_is_refused(browser: Browser, dex: Dex, edge: RunningEdge) -> None:
     """PKCE: a stolen code is worth nothing without the verifier, which is in the cookie of the browser that began."""
     stolen = parse_qs(urlsplit(dex.sign_in(browser.to_provider())).query)["code"][0]
-    thief = Browser(edge)
+    thief = Browser(edge, HOST)
     back = urlsplit(dex.sign_in(thief.to_provider()))
     state = parse_qs(back.query)["state"][0]
     answer = thief.get(f"{back.path}?{urlencode({'code': stolen, 'state': state})}")
@@ -181,7 +141,7 @@ def test_a_code_of_another_browser_is_refused(browser: Browser, dex: Dex, edge: 
 
 def test_a_callback_in_another_browser_is_refused(browser: Browser, dex: Dex, edge: RunningEdge) -> None:
     back = urlsplit(dex.sign_in(browser.to_provider()))
-    assert Browser(edge).get(f"{back.path}?{back.query}").status_code == 403
+    assert Browser(edge, HOST).get(f"{back.path}?{back.query}").status_code == 403
 
 
 def test_another_nonce_is_refused(browser: Browser, dex: Dex) -> None:
@@ -230,7 +190,7 @@ def test_a_session_survives_a_gate_that_is_killed(browser: Browser, dex: Dex, ed
     os.kill(before, signal.SIGKILL)
     assert browser.get("/known").status_code == 200
     assert eventually(lambda: edge.child("gate") != before)
-    assert Browser(edge).sign_in(dex).status_code == 200
+    assert Browser(edge, HOST).sign_in(dex).status_code == 200
 
 
 def test_the_provider_may_change_its_keys(dex: Dex, edge: RunningEdge, endpoints: None) -> None:
@@ -240,7 +200,7 @@ def test_the_provider_may_change_its_keys(dex: Dex, edge: RunningEdge, endpoints
 
 
 def test_a_provider_that_is_away_lets_nobody_in(dex: Dex, edge: RunningEdge, endpoints: None) -> None:
-    browser = Browser(edge)
+    browser = Browser(edge, HOST)
     location = browser.to_provider()
     back = urlsplit(dex.sign_in(location))
     dex.stop()
@@ -258,7 +218,7 @@ def test_sessions_are_refreshed_and_end(dex: Dex, edge: RunningEdge, endpoints: 
     config = policy(dex, userinfo_refresh_interval="1s", max_session_duration="1h")
     portico.kill()
     portico.forward(service, url=f"https://{HOST}", traffic_policy=config)
-    browser = Browser(edge)
+    browser = Browser(edge, HOST)
     browser.sign_in(dex)
     before = dict(browser.cookies)
 

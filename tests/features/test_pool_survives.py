@@ -5,11 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.client import HTTPException
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,7 +14,7 @@ import yaml
 
 from kit.cli import RunningAgent, running_agent
 from kit.edge import RunningEdge, running_edge
-from kit.polling import eventually
+from kit.load import Load
 from kit.service import http_service
 from kit.visitor import Visitor
 
@@ -28,47 +25,6 @@ with http_service() as port:
     print(port, flush=True)
     sys.stdin.read()
 """
-
-
-@dataclass
-class Load:
-    """Visitors who come one after the other, each on a few threads; what they got."""
-
-    visitor: Visitor
-    url: str
-    method: str = "GET"
-    statuses: Counter[int | str] = field(default_factory=Counter)
-    _stop: threading.Event = field(default_factory=threading.Event)
-
-    def _visit(self) -> None:
-        connection = self.visitor.connection(self.url)
-        while not self._stop.is_set():
-            try:
-                connection.request(self.method, "/slow?0.02")
-                answer = connection.getresponse()
-                answer.read()
-                self.statuses[answer.status] += 1
-            except (OSError, HTTPException) as error:
-                self.statuses[type(error).__name__] += 1
-                connection = self.visitor.connection(self.url)
-
-    def passes(self, number: int) -> None:
-        """Wait until so many more have been answered."""
-        goal = self.statuses.total() + number
-        eventually(lambda: self.statuses.total() >= goal)
-
-    @contextlib.contextmanager
-    def on(self, threads: int) -> Iterator[None]:
-        """Visitors keep coming."""
-        workers = [threading.Thread(target=self._visit) for _ in range(threads)]
-        for worker in workers:
-            worker.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            for worker in workers:
-                worker.join()
 
 
 @dataclass
@@ -108,7 +64,7 @@ def pool(tmp_path: Path) -> Iterator[Pool]:
 
 
 def test_no_get_is_lost(pool: Pool) -> None:
-    load = Load(Visitor(pool.edge.ca), pool.url)
+    load = Load(Visitor(pool.edge.ca), pool.url + "/slow?0.02")
     stopped = pool.agents[1].process
     with load.on(6):
         load.passes(60)
@@ -132,7 +88,7 @@ def test_an_agent_without_its_service_costs_no_request(pool: Pool) -> None:
         useless.url()
         # The service knows no POST, and says so with 501: who has nobody behind him cannot.
         for method, status in (("GET", 200), ("POST", 501)):
-            load = Load(Visitor(pool.edge.ca), pool.url, method)
+            load = Load(Visitor(pool.edge.ca), pool.url + "/slow?0.02", method)
             with load.on(4):
                 load.passes(150)
             assert set(load.statuses) == {status}, load.statuses

@@ -81,6 +81,14 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
         "0.8": "Verification, authority, server name and client certificate, by command line, file and SDK",
         "0.9": "An upstream that is not trusted, or refuses us: a 502 page, the status and the log name the reason",
     },
+    "One door, many services": {
+        "4.2": "Only outbound connections from private networks: no open port, no public address there",
+        "4.3": "Load is balanced over agents; one that dies is routed around",
+        "4.4": "One public name, many services: the music service (search, playlists, player) by path and by host",
+        "4.5": "Authentication and authorisation at the edge, so that the service needs none",
+        "4.6": "Security and traffic policies at the edge, per endpoint, changed while visitors come",
+        "4.7": "Beside a service mesh: upstreams with the mesh's TLS, headers and identity kept",
+    },
 }
 ROWS: Final = {number: what for group in GROUPS.values() for number, what in group.items()}
 
@@ -99,7 +107,7 @@ _INTRODUCTION: Final = f"""\
 
 # Acceptance
 
-What Portico promises of TLS, row by row: what runs, the tests that show it, and what to type to see it with your own
+What Portico promises, row by row: what runs, the tests that show it, and what to type to see it with your own
 eyes. `make test` runs the tests below `tests/rows`, `tests/features` and `tests/unit`, `make test-sdks` those below
 `tests/sdks`; `pytest -k row_1_8_` runs one row.
 
@@ -128,7 +136,8 @@ visit() {{ curl --connect-to ::127.0.0.1:8443 "$@"; }}
 ```
 
 The programs of the SDKs are below `tests/sdks`; Node.js needs `npm ci` there first. To `ssh`, the authtoken is the
-password.
+password. Rows 4.2 to 4.7 are the [music service](../examples/music/README.md): `python examples/music/start.py` starts
+it and names a file with the words of their commands.
 """
 
 
