@@ -1,5 +1,6 @@
 """`ssh -R` of the stock OpenSSH client: every kind of endpoint, names, ports, what the person sees."""
 
+import json
 import socket
 import ssl
 import threading
@@ -17,6 +18,7 @@ from kit.polling import eventually
 from kit.rows import row
 from kit.service import http_service
 from kit.ssh import SshUser
+from kit.visit import visit
 
 
 @pytest.fixture(scope="module")
@@ -219,3 +221,17 @@ def test_a_cancelled_forward_goes_offline_alone(user: SshUser, edge: RunningEdge
             assert order.finish()[0] == 0
         eventually(lambda: curl(goes, edge.ca).status == 404)
         assert curl(stays, edge.ca).status == 200
+
+
+def test_what_is_asked_of_visitors(user: SshUser, service: int) -> None:
+    tag = {"type": "add-headers", "config": {"headers": {"x-by": "policy"}}}
+    policy = json.dumps({"on_http_response": [{"actions": [tag]}]})
+    asked = ("--basic-auth", "ada:lovelace1815", "--traffic-policy", f"'{policy}'")
+    with user.ssh("-R", f"0:localhost:{service}", user.door, "http", *asked) as ssh:
+        url = ssh.url()
+        assert visit(user.edge, url).status_code == 401
+        answer = visit(user.edge, url, headers={"authorization": "Basic YWRhOmxvdmVsYWNlMTgxNQ=="})
+        assert (answer.status_code, answer.headers["x-by"]) == (200, "policy")
+    for listed, reached in (("127.0.0.0/8", True), ("192.0.2.0/24", False)):
+        with user.ssh("-R", f"0:localhost:{service}", user.door, "tcp", "--cidr-allow", listed) as ssh:
+            assert (curl(ssh.url(), user.edge.ca).status == 200) == reached

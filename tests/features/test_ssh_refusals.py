@@ -72,7 +72,9 @@ def test_row_2_6_mutual_tls(user: SshUser, service: int, protocol: str) -> None:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["http", "--basic-auth", "a:b"], "--basic-auth is not offered over SSH (PORTICO_20012)"),
+        (["http", "--traffic-policy-file", "a"], "--traffic-policy-file is not offered over SSH (PORTICO_20012)"),
+        (["http", "--basic-auth", "ada:short"], "credentials[0]: must have a user, and a password of 8"),
+        (["http", "--traffic-policy", '\'{"on_http_request": [{"actions": []}]}\''], "on_http_request[0].actions"),
         (["http", "--frobnicate"], "there is no flag '--frobnicate' (PORTICO_20067)"),
         (["http", "8080"], "'8080' is no flag (PORTICO_20067)"),
         (["gopher"], "'gopher' is no protocol"),

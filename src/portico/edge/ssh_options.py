@@ -5,12 +5,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from portico.edge.agent_options import bind_request
 from portico.edge.bind_request import BindRequest
 from portico.edge.naming import Naming
 from portico.model.endpoint import Scheme
-from portico.model.errors import BIND_INVALID, PorticoError
+from portico.model.errors import BIND_INVALID, NOT_OVER_SSH, PorticoError
 from portico.relay.link import SshForward
 from portico.ssh.command import Command
+from portico.tunnel.messages import Bind
 
 NO_NAME: Final = ("", "*", "localhost", "127.0.0.1", "::1", "0.0.0.0", "::")  # noqa: S104
 """What clients send as the name of a `-R` that has none."""
@@ -19,26 +21,41 @@ HTTP_PORT: Final = 80
 
 
 def ssh_request(forward: SshForward, naming: Naming) -> BindRequest:
-    """What `forward` asks for. Raises PorticoError(BIND_INVALID), naming the part of `-R` or the flag."""
+    """What `forward` asks for. Raises PorticoError, naming the part of `-R`, the flag, or the option."""
     try:
         command = msgspec.convert(forward.body, Command)
     except msgspec.ValidationError as error:
         raise PorticoError(BIND_INVALID, str(error)) from None
     scheme = _scheme(forward.port, command, naming)
     host, port = _place(scheme, forward, command)
+    asked = _of_visitors(scheme, command)
     return BindRequest(
         scheme=scheme,
         host=host,
         port=port,
         upstream_http=command.upstream_http,
         proxy_protocol=command.proxy_protocol,
-        host_header=command.host_header or None,
+        host_header=command.host_header or asked.host_header,
+        tls=asked.tls,
+        networks=asked.networks,
+        traffic_policy=asked.traffic_policy,
         pooling=command.pooling,
         name=command.name,
         description=command.description,
         metadata=command.metadata,
         forwards_to=f"ssh -R {forward.host}:{forward.port}",
     )
+
+
+def _of_visitors(scheme: Scheme, command: Command) -> BindRequest:
+    """What is asked of visitors, read as an agent's bind is."""
+    asked = bind_request(Bind(proto=str(scheme), opts=command.options))
+    if scheme is Scheme.TLS and asked.tls is not None:
+        raise PorticoError(NOT_OVER_SSH, "SSH does not support termination at the edge", fix=_NO_END)
+    return asked
+
+
+_NO_END: Final = "Use `http` here (the edge ends TLS), or the agent: `portico tls … --terminate-at edge`."
 
 
 def _scheme(port: int, command: Command, naming: Naming) -> Scheme:

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from portico.model.errors import NOT_OVER_SSH, OPTION_INVALID, PorticoError
+from portico.ssh.visitor_flags import COMPRESSION, POLICY, VISITOR_FLAGS, Options, add, check
 
 PROTOCOLS: Final = ("http", "tls", "tcp")
 MAX_COMMAND: Final = 16_384
@@ -39,6 +40,12 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """HTTP version of the upstream, 1 or 2."""
     proxy_protocol: int = 0
     """PROXY protocol version to the upstream; 0 for none."""
+    options: dict[str, object] = {}
+    """What is asked of visitors, as the `Opts` of an agent's bind have it."""
+
+    def __repr__(self) -> str:
+        """Without the options, which have passwords."""
+        return f"Command({self.protocol!r})"
 
 
 HELP: Final = """\
@@ -60,9 +67,22 @@ Flags:
   --host-header NAME               Host header for the upstream (http)
   --upstream-protocol http1|http2  (http)
   --upstream-proxy-protocol 1|2    tell the upstream the visitor's address
+  --cidr-allow, --cidr-deny NETS   who may connect
+  --traffic-policy JSON            what is done with visitors' connections and requests
+
+Flags of http about visitors:
+  --basic-auth USER:PASSWORD, --compression, --circuit-breaker SHARE
+  --oauth PROVIDER, --oauth-client-id, --oauth-client-secret, --oauth-allow-domain, --oauth-allow-email, --oauth-scope
+  --oidc ISSUER, --oidc-client-id, --oidc-client-secret, --oidc-scope
+  --request-header-add, --request-header-remove, --response-header-add, --response-header-remove
+  --ua-filter-allow, --ua-filter-deny REGEX, --verify-webhook PROVIDER, --verify-webhook-secret SECRET
 """
 
 _AGENT: Final = "Use the agent for it: `portico {0} … {1}`."
+_NO_FILE: Final = (
+    "SSH sends no file: write the policy into the command, as JSON in two pairs of quotes, "
+    "`--traffic-policy \"'$(cat policy.json)'\"`, or use the agent."
+)
 _NO_END: Final = (
     "TLS of a `tls` endpoint ends at your upstream over SSH. "
     "Use `http` here (the edge ends TLS with its own certificate), or the agent: `portico tls … --terminate-at {}`."
@@ -92,6 +112,7 @@ _HTTP_VERSIONS: Final[dict[str, object]] = {"http1": 1, "http2": 2}
 _CHOICES: Final[dict[str, tuple[str, dict[str, object]]]] = {
     "--pooling-enabled": ("pooling", _BOOLEAN),
     "--inspect": ("", _BOOLEAN),
+    COMPRESSION: ("compression", _BOOLEAN),
     "--binding": ("", {"public": True}),
     "--scheme": ("scheme", {"http": "http", "https": "https"}),
     "--upstream-protocol": ("upstream_http", _HTTP_VERSIONS),
@@ -105,31 +126,22 @@ _ONLY: Final = {
     "--hostname": ("http", "tls"),
     "--subdomain": ("http", "tls"),
     "--remote-addr": ("tcp",),
+    **{flag: known.protocols for flag, known in VISITOR_FLAGS.items()},
+    COMPRESSION: ("http",),
     **dict.fromkeys(("--scheme", "--host-header", "--upstream-protocol", "--app-protocol", "--inspect"), ("http",)),
 }
 """Flags that not every protocol has."""
-_SWITCHES: Final = ("--pooling-enabled", "--inspect")
+_SWITCHES: Final = ("--pooling-enabled", "--inspect", COMPRESSION)
 _CERTIFICATE: Final = ("--crt", "--key")
+_FILES: Final = ("--traffic-policy-file", "--traffic-policy-url", "--policy-file")
 _OF_THE_AGENT: Final = (
-    *("--traffic-policy-file", "--traffic-policy-url", "--policy-file", "--basic-auth", "--auth", "--circuit-breaker"),
-    *("--compression", "--cidr-allow", "--cidr-deny", "--oauth", "--oauth-allow-domain", "--oauth-allow-email"),
-    *("--oauth-client-id", "--oauth-client-secret", "--oauth-scope", "--oidc", "--oidc-client-id"),
-    *("--oidc-client-secret", "--oidc-scope", "--request-header-add", "--request-header-remove"),
-    *("--response-header-add", "--response-header-remove", "--ua-filter-allow", "--ua-filter-deny"),
-    *("--verify-webhook", "--verify-webhook-secret", "--websocket-tcp-converter", "--upstream-tls-verify"),
-    *(
-        "--upstream-tls-verify-cas",
-        "--pool-weight",
-        "--config",
-        "--authtoken",
-        "--region",
-        "--log",
-        "--log-format",
-        "--log-level",
-    ),
+    *_FILES,
+    *("--websocket-tcp-converter", "--upstream-tls-verify", "--upstream-tls-verify-cas", "--config", "--authtoken"),
+    *("--region", "--log", "--log-format", "--log-level"),
 )
 _KNOWN: Final = (
-    *_TEXT, *_CHOICES, *_CERTIFICATE, *_OF_THE_AGENT, "--terminate-at", "--mutual-tls-cas", "--help",
+    *_TEXT, *_CHOICES, *_CERTIFICATE, *_OF_THE_AGENT, *VISITOR_FLAGS, COMPRESSION, POLICY,
+    "--terminate-at", "--mutual-tls-cas", "--help",
 )  # fmt: skip
 
 
@@ -150,10 +162,24 @@ def parse(text: str) -> Command:
     protocol, *rest = words
     if protocol not in PROTOCOLS:
         raise PorticoError(OPTION_INVALID, f"{_shown(protocol)} is no protocol; http, tls and tcp are", fix=_SEE_HELP)
+    return _command(protocol, rest)
+
+
+def _command(protocol: str, words: list[str]) -> Command:
     fields: dict[str, object] = {}
-    for flag, value in _flags(protocol, rest):
-        fields |= _field(protocol, flag, value)
-    return Command(protocol=protocol, **fields)  # type: ignore[arg-type]
+    options: Options = {}
+    for flag, value in _flags(protocol, words):
+        field = _field(protocol, flag, value)
+        if flag == COMPRESSION:
+            options |= {"Compression": {}} if field["compression"] else {}
+        elif flag == POLICY:
+            options["TrafficPolicy"] = value
+        elif flag in VISITOR_FLAGS:
+            add(options, flag, value)
+        else:
+            fields |= field
+    check(options)
+    return Command(protocol=protocol, options=options, **fields)  # type: ignore[arg-type]
 
 
 _SEE_HELP: Final = "Say `--help` as the command to see what there is."
@@ -191,6 +217,8 @@ def _refuse(protocol: str, flag: str) -> None:
         )
     if flag == "--mutual-tls-cas":
         raise PorticoError(NOT_OVER_SSH, "mutual TLS is not offered over SSH", fix=_NO_MUTUAL)
+    if flag in _FILES:
+        raise PorticoError(NOT_OVER_SSH, f"{flag} is not offered over SSH", fix=_NO_FILE)
     if flag in _OF_THE_AGENT:
         raise PorticoError(NOT_OVER_SSH, f"{flag} is not offered over SSH", fix=_AGENT.format(protocol, flag))
     if flag not in _KNOWN:
@@ -217,7 +245,7 @@ def _field(protocol: str, flag: str, value: str) -> dict[str, object]:
         name, choices = _CHOICES[flag]
         chosen = _choice(flag, value, choices)
         return {name: chosen} if name else {}
-    return {_TEXT[flag]: value}
+    return {_TEXT[flag]: value} if flag in _TEXT else {}
 
 
 def _refuse_rewrite(value: str) -> None:

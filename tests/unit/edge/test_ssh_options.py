@@ -5,8 +5,8 @@ import pytest
 
 from portico.edge.naming import Naming
 from portico.edge.ssh_options import ssh_request
-from portico.model.endpoint import Scheme
-from portico.model.errors import BIND_INVALID, PorticoError
+from portico.model.endpoint import Networks, Scheme
+from portico.model.errors import BIND_INVALID, NOT_OVER_SSH, NOT_SERVED, ErrorCode, PorticoError
 from portico.relay.link import SshForward
 from portico.ssh.command import Command, parse
 
@@ -75,3 +75,46 @@ def test_a_body_that_is_no_command() -> None:
     with pytest.raises(PorticoError, match="upstream_http"):
         ssh_request(message, NAMING)
     assert Command(protocol="http") == parse("http")
+
+
+def test_what_is_asked_of_visitors() -> None:
+    asked = ssh_request(forward("", 0, "http --basic-auth ada:lovelace1815 --cidr-deny 192.0.2.0/24"), NAMING)
+    assert '"credentials":["ada:lovelace1815"]' in asked.traffic_policy
+    assert asked.networks == Networks(denied=("192.0.2.0/24",))
+    policy = '{"on_tcp_connect": [{"actions": [{"type": "restrict-ips", "config": {"allow": ["10.0.0.0/8"]}}]}]}'
+    for command in (
+        "tcp --cidr-allow 10.0.0.0/8",
+        f"tcp --traffic-policy '{policy}'",
+        f"tls --traffic-policy '{policy}'",
+    ):
+        asked = ssh_request(forward("", 0, command), NAMING)
+        assert (asked.networks, asked.traffic_policy) == (Networks(("10.0.0.0/8",)), "")
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "told"),
+    [
+        ("http --basic-auth ada:hunter2", BIND_INVALID, "credentials"),
+        ("http --ua-filter-deny (", BIND_INVALID, "RE2"),
+        ("http --verify-webhook githup --verify-webhook-secret x", BIND_INVALID, "did you mean github"),
+        ("tcp --cidr-allow here", BIND_INVALID, "IP restrictions"),
+        ("http --traffic-policy '{'", BIND_INVALID, "neither JSON nor YAML"),
+        ("http --oauth google", BIND_INVALID, "client_id"),
+        (
+            """tcp --traffic-policy '{"on_http_request": [{"actions": [{"type": "deny"}]}]}'""",
+            NOT_SERVED,
+            "no requests of HTTP",
+        ),
+        (
+            """tls --traffic-policy '{"on_tcp_connect": [{"actions": [{"type": "terminate-tls"}]}]}'""",
+            NOT_OVER_SSH,
+            "termination at the edge",
+        ),
+    ],
+)
+def test_what_visitors_cannot_be_asked(command: str, code: ErrorCode, told: str) -> None:
+    words = command.replace("(", "'('") if command.endswith("(") else command
+    with pytest.raises(PorticoError, match=told) as caught:
+        ssh_request(forward("", 0, words), NAMING)
+    assert caught.value.code is code
+    assert "hunter2" not in caught.value.message

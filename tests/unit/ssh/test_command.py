@@ -72,12 +72,12 @@ def test_a_near_miss_is_suggested() -> None:
             "tls --mutual-tls-cas a",
         ),
         *(
-            "http --basic-auth a:b",
-            "http --oauth google",
+            "http --traffic-policy-file a",
+            "tcp --policy-file a",
             "http --traffic-policy-url https://a",
-            "tcp --cidr-allow ::/0",
+            "http --websocket-tcp-converter",
         ),
-        *("http --host-header rewrite", "http --upstream-tls-verify", "http --verify-webhook=slack"),
+        *("http --host-header rewrite", "http --upstream-tls-verify"),
     ],
 )
 def test_what_ssh_cannot_keep_is_refused(text: str) -> None:
@@ -85,6 +85,67 @@ def test_what_ssh_cannot_keep_is_refused(text: str) -> None:
         parse(text)
     assert caught.value.code is NOT_OVER_SSH
     assert caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("http", {}),
+        ("http --compression", {"Compression": {}}),
+        ("http --compression=false", {}),
+        (
+            "http --basic-auth a:b:c --auth d:e",
+            {
+                "BasicAuth": {
+                    "credentials": [
+                        {"username": "a", "cleartext_password": "b:c"},
+                        {"username": "d", "cleartext_password": "e"},
+                    ]
+                }
+            },
+        ),
+        (
+            "tcp --cidr-allow 10.0.0.0/8,::1/128 --cidr-allow 192.0.2.1/32 --cidr-deny=10.1.0.0/16",
+            {
+                "IPRestriction": {
+                    "allow_cidrs": ["10.0.0.0/8", "::1/128", "192.0.2.1/32"],
+                    "deny_cidrs": ["10.1.0.0/16"],
+                }
+            },
+        ),
+        (
+            "http --oauth google --oauth-allow-domain a.example,b.example --oauth-client-id i",
+            {"OAuth": {"provider": "google", "allow_domains": ["a.example", "b.example"], "client_id": "i"}},
+        ),
+        ("http --circuit-breaker 0.5", {"CircuitBreaker": {"error_threshold": 0.5}}),
+        ("http --request-header-add x:a,b", {"RequestHeaders": {"add": ["x:a,b"]}}),
+        ("tls --traffic-policy '{\"on_tcp_connect\": []}'", {"TrafficPolicy": '{"on_tcp_connect": []}'}),
+    ],
+)
+def test_what_is_asked_of_visitors(text: str, options: dict[str, object]) -> None:
+    assert parse(text).options == options
+    assert "cleartext_password" not in repr(parse(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("http --basic-auth hunter2", "--basic-auth takes user:password"),
+        ("http --circuit-breaker 1.5", "--circuit-breaker takes a share"),
+        ("http --circuit-breaker hunter2", "--circuit-breaker takes a share"),
+        ("http --oauth-client-id hunter2", "--oauth is missing"),
+        ("http --verify-webhook-secret hunter2", "--verify-webhook is missing"),
+        ("http --oidc-scope hunter2", "--oidc is missing"),
+        ("tls --basic-auth a:hunter2", "--basic-auth is no flag of tls"),
+        ("tcp --compression", "--compression is no flag of tcp"),
+        ("http --traffic-policy", "--traffic-policy needs a value"),
+    ],
+)
+def test_what_visitors_cannot_be_asked(text: str, told: str) -> None:
+    with pytest.raises(PorticoError, match=told) as caught:
+        parse(text)
+    assert caught.value.code is OPTION_INVALID
+    assert "hunter2" not in caught.value.message
 
 
 WORDS = st.one_of(
