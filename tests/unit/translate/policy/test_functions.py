@@ -139,3 +139,8 @@ def test_each_worker_has_random_numbers_of_its_own() -> None:
 
 def test_random_bytes_are_as_many_as_asked_for() -> None:
     assert len(lua().library[b"random_bytes"](32)) == 32
+
+
+def test_a_secret_that_is_not_there_fails_its_expression_alone() -> None:
+    with pytest.raises(LuaError, match="there is no such secret"):
+        lua().evaluate('P.fn["secrets.get"]("vault", "secret")')
