@@ -9,7 +9,7 @@ from portico.policy.expressions import Expression, Failed, compile_expression, e
 from portico.policy.functions.encodings import to_json
 from portico.policy.functions.messages import HIDDEN
 from portico.policy.phases import Phase
-from portico.policy.template import Template
+from portico.policy.template import Hole, Template
 
 
 class End(StrEnum):
@@ -66,11 +66,15 @@ class Scene:
     def fill(self, template: Template) -> str:
         """The text with its expressions' values. Raises UnfilledError."""
         try:
-            return "".join(part if isinstance(part, str) else _text(self.value(part.text)) for part in template.parts)
+            return "".join(part if isinstance(part, str) else self.fill_hole(part) for part in template.parts)
         except UnfilledError:
             if template.hidden:  # its expressions are as secret as it is
                 raise UnfilledError("an expression of a secret failed") from None
             raise
+
+    def fill_hole(self, hole: Hole) -> str:
+        """The text that an expression of a template gives. Raises UnfilledError."""
+        return _text(self.value(hole.text))
 
     def filled(self, template: Template) -> Any:
         """The same, but of `${…}` alone the value as it is. Raises UnfilledError."""

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from portico.policy.actions.action import ActionConfig, Fields
 from portico.policy.actions.fields import Interpolated, Regex
-from portico.policy.actions.urls import replaced
+from portico.policy.actions.urls import pattern, replaced
 from portico.policy.effects import Effect, Scene
 from portico.policy.phases import Phase
 from portico.policy.template import parse_template
@@ -34,7 +34,7 @@ class BodyFindReplace(ActionConfig):
             return Effect("the body is not known here", assumed=True)
         body, found = scene.text(name), 0
         for one in self.replacements:
-            body, matches = replaced(scene.fill(one.from_), scene.fill(one.to), body)
+            body, matches = replaced(pattern(one.from_, scene), scene.fill(one.to), body)
             found += len(matches)
         scene.values[name] = body
         return Effect(f"{found} replaced in the body")

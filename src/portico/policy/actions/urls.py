@@ -14,6 +14,16 @@ from portico.policy.request import url_values
 from portico.policy.template import Template
 
 
+def pattern(template: Template, scene: Scene) -> str:
+    """The regular expression; what expressions in it give stands for itself. Raises UnfilledError."""
+    if template.literal is not None:
+        return template.literal
+    found = "".join(part if isinstance(part, str) else re.escape(scene.fill_hole(part)) for part in template.parts)
+    if not found:
+        raise UnfilledError("there is no text to look for")
+    return found
+
+
 def replaced(pattern: str, replacement: str, subject: str) -> tuple[str, list[str]]:
     """Every match replaced, `$1` and `${1}` by its groups, and what was matched. Raises UnfilledError."""
     if reason := regex_fault(pattern):
@@ -39,7 +49,9 @@ def replaced(pattern: str, replacement: str, subject: str) -> tuple[str, list[st
 def _changed(frm: Template | None, to: Template, scene: Scene) -> tuple[str, str, list[str]]:
     """The URL before and after, and what was matched. An absent `from` matches the whole."""
     before = scene.text("req.url")
-    after, matches = (scene.fill(to), [before]) if frm is None else replaced(scene.fill(frm), scene.fill(to), before)
+    after, matches = (
+        (scene.fill(to), [before]) if frm is None else replaced(pattern(frm, scene), scene.fill(to), before)
+    )
     try:
         after = urllib.parse.urljoin(before, after)
         url_values(after)

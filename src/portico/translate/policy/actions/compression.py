@@ -6,7 +6,7 @@ https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/comp
 from collections.abc import Mapping
 from typing import Final
 
-from portico.policy.actions.compress_response import CompressResponse
+from portico.policy.actions.compress_response import SHORTEST, TYPES, CompressResponse
 from portico.translate.policy.actions.compiled import Compiled, NativeCompiler
 from portico.translate.typed import Body, extension
 
@@ -18,7 +18,7 @@ _LIBRARIES: Final = {
 
 
 def _compress_response(config: CompressResponse, place: str) -> Compiled:
-    known = [name for name in config.algorithms if name in _LIBRARIES]
+    known: list[str] = [name for name in config.algorithms if name in _LIBRARIES]
     return Compiled({"algorithms": known}, filters=tuple(_filter(name, place) for name in known))
 
 
@@ -29,7 +29,10 @@ def _filter(algorithm: str, place: str) -> Body:
         "envoy.extensions.filters.http.compressor.v3.Compressor",
         compressor_library=extension(library, message),
         choose_first=True,
-        response_direction_config={"weaken_etag_on_compress": True},
+        response_direction_config={
+            "common_config": {"min_content_length": SHORTEST, "content_type": list(TYPES)},
+            "weaken_etag_on_compress": True,
+        },
     )
 
 

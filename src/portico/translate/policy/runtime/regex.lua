@@ -358,6 +358,12 @@ function regex.literal(text)
   return { literal = text, groups = 0, names = {} }
 end
 
+--- The program that finds a text which is known only in the visit.
+function regex.text(text)
+  if text == "" then P.fail("there is no text to look for") end
+  return regex.literal(text)
+end
+
 --- A compiled program, ready to run.
 function regex.program(program)
   local kinds = {}

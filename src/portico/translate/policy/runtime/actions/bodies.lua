@@ -7,7 +7,7 @@ local function find_replace(visit, action)
   local body = buffer:getBytes(0, buffer:length())
   local before = body
   for _, pair in ipairs(action.replacements) do
-    local program = type(pair[1]) == "function" and P.regex.dynamic(pair[1](visit)) or pair[1]
+    local program = type(pair[1]) == "function" and P.regex.text(pair[1](visit)) or pair[1]
     body = P.regex.replace(program, body, visit:text(pair[2]))
   end
   if body == before then return false end

@@ -5,7 +5,7 @@ local function changed(visit, action)
   local before = visit:get("req.url")
   local after, matches = visit:text(action.to), P.list({before})
   if action.from then
-    local pattern = type(action.from) == "function" and P.regex.dynamic(action.from(visit)) or action.from
+    local pattern = type(action.from) == "function" and P.regex.text(action.from(visit)) or action.from
     after, matches = P.regex.replace(pattern, before, after)
   end
   after = P.url.join(before, after)
