@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,10 +30,19 @@ class Load:
         return self.requests / self.seconds
 
 
-def requests(url: str, connections: int, seconds: float, *, close: bool = False, address: str = _LOOPBACK) -> Load:
+def requests(
+    url: str,
+    connections: int,
+    seconds: float,
+    *,
+    close: bool = False,
+    address: str = _LOOPBACK,
+    headers: Mapping[str, str] | None = None,
+) -> Load:
     """GET `url` at `address` over `connections`, kept alive or closed after each answer. Raises where some failed."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s", "-s", str(_SCRIPT)]
     command += ["-H", "Connection: close"] if close else []
+    command += [word for name, value in (headers or {}).items() for word in ("-H", f"{name}: {value}")]
     environment = {**os.environ, "VISIT_ADDRESS": address}
     done = subprocess.run([*command, url], capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0:

@@ -6,6 +6,8 @@ from benchmarks import (
     keep_alive,
     latency,
     new_connections,
+    policies,
+    policy_changes,
     recovery,
     sessions,
     starting,
@@ -26,6 +28,8 @@ ALONE: tuple[Benchmark, ...] = (
     tls_handshakes.BENCHMARK,
     endpoints.BENCHMARK,
     sessions.BENCHMARK,
+    policies.BENCHMARK,
+    policy_changes.BENCHMARK,
 )
 """Each starts an edge for itself."""
 SUITE = (*TRAFFIC, *ALONE)
