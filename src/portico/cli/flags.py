@@ -168,7 +168,7 @@ FLAGS: Final = (
         "WebSocket messages become a byte stream.",
         HTTP,
         Kind.SWITCH,
-        instead=_POLICY,
+        instead="no edge offers it; use a tcp endpoint",
     ),
 )
 
