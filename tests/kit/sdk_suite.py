@@ -17,7 +17,7 @@ from kit.edge import RunningEdge
 from kit.key_pairs import KeyPairs
 from kit.polling import eventually
 from kit.sdk_fixtures import LABELLED, OTHER_OWNER_TOKEN, RESERVED, Upstreams
-from kit.sdk_policies import PolicyChecks
+from kit.sdk_policies import DENY, PolicyChecks
 from kit.sdk_program import Sdk, SdkError, SdkProgram
 from kit.visitor import Visitor
 from kit.web_service import BLOCK, bulk_digest
@@ -339,11 +339,14 @@ class ReturnChecks:
                 program.forward(raw, proto="tcp").url: sdk_edge.ca,
                 own.url: pairs.ca,
             }
+            guarded = program.forward(at(upstreams.nginx.plain), traffic_policy=DENY).url
+            assert curl(guarded, sdk_edge.ca).status == 451
             for url, ca in trusted.items():
                 assert_saw(curl(url, ca, "--http1.1"), proto="HTTP/1.1")
             _kill(sdk_edge, "r0")
             for url, ca in trusted.items():
                 eventually(lambda url=url, ca=ca: curl(url, ca, "--http1.1").status == 200)  # type: ignore[misc]
+            eventually(lambda: curl(guarded, sdk_edge.ca).status == 451)
             assert_saw(curl(program.forward(at(upstreams.nginx.plain)).url, sdk_edge.ca), proto="HTTP/1.1")
 
     def test_a_program_that_was_killed_gets_its_name_again(
