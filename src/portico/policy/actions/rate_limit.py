@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from portico.policy.actions.action import ActionConfig
+from portico.policy.actions.action import ActionConfig, Compared, Likeness
 from portico.policy.actions.fields import Duration, Switch, Text, Whole, between
 from portico.policy.effects import Effect, Scene
 from portico.policy.functions.encodings import to_json
@@ -25,6 +25,11 @@ class RateLimit(ActionConfig):
     TYPE = "rate-limit"
     PHASES = (Phase.HTTP_REQUEST,)
     MEANING = "Answers 429 when a key has had its requests."
+    COMPARED = Compared(
+        Likeness.DIFFERENT,
+        "Room comes back evenly, so a key that was silent may have twice its `capacity` in the first `rate`. "
+        "Each node counts for itself, and remembers 100,000 keys an action.",
+    )
 
     name: Annotated[Text, Field(min_length=1, max_length=1023)] = Field(description="Names the limit.")
     algorithm: Literal["sliding_window"] = Field(description="How it counts.")
