@@ -62,6 +62,8 @@ class Scene:
     values: dict[str, Any]
     """Variables by whole name."""
     phase: Phase = Phase.TCP_CONNECT
+    assumed: bool = False
+    """Whether an action has come before that may have left more than is known here."""
 
     def fill(self, template: Template) -> str:
         """The text with its expressions' values. Raises UnfilledError."""

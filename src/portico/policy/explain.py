@@ -141,10 +141,20 @@ def _asked(placed: Placed, scene: Scene) -> Asked:
         return Asked(placed.text, failed=expression[0].text)
     value = evaluate(expression, scene.values)
     if isinstance(value, Failed):
-        return Asked(placed.text, failed=value.reason, unknown=value.unknown)
+        return Asked(placed.text, failed=value.reason, unknown=_may_be_there(value.unknown, scene))
     if not isinstance(value, bool):
         return Asked(placed.text, failed="is no bool")
     return Asked(placed.text, value)
+
+
+def _may_be_there(name: str, scene: Scene) -> bool:
+    """Whether a variable without a value may have one when the request comes.
+
+    What the request has none of, it has none of then; and no action leaves anything that has not run.
+    """
+    if name.startswith("actions."):
+        return scene.assumed
+    return bool(name) and name not in ("req.url.port", "req.content_length")
 
 
 def _refusal(phase: Phase) -> Ending:
@@ -159,6 +169,7 @@ def _actions(rule: Rule, scene: Scene) -> tuple[list[Done], Ending | None]:
         effect = _effect(action, scene)
         if isinstance(action.config, SetVars):  # its later variables may use its earlier ones
             config = plain(action.config, scene, typed=True)
+        scene.assumed = scene.assumed or effect.assumed
         done.append(Done(action.type, action.place, config, effect))
         if effect.ending is not None:
             return done, effect.ending

@@ -69,10 +69,10 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Evaluation ended in an error; `unknown` where it only lacks a value that this explanation was not given."""
+    """Evaluation ended in an error; `unknown` names the variable where it only lacks one that was not given."""
 
     reason: str
-    unknown: bool = False
+    unknown: str = ""
 
 
 def compile_expression(text: str) -> Expression | tuple[Fault, ...]:
@@ -119,9 +119,9 @@ def evaluate(expression: Expression, values: Mapping[str, Any]) -> Any:
 def _in_words(failed: Failed) -> Failed:
     reason = re.sub(r"^[A-Z_]+: ", "", failed.reason)
     if missing := re.search(r'No value with name "(.+?)"', reason):
-        return Failed(f"{missing[1]} is not known here", unknown=True)
+        return Failed(f"{missing[1]} is not known here", unknown=missing[1])
     if missing := re.search(r"^(\S+) is not known here", reason):
-        return Failed(f"{missing[1]} is not known here", unknown=True)
+        return Failed(f"{missing[1]} is not known here", unknown=missing[1])
     if missing := re.search(r'Key not found in map : "?(.+?)"?$', reason):
         return Failed(f"there is no entry {missing[1]}")
     return Failed(reason[:1].lower() + reason[1:200])

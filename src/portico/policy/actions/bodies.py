@@ -5,7 +5,7 @@ https://ngrok.com/docs/traffic-policy/actions/request-body-find-replace/
 
 from pydantic import Field
 
-from portico.policy.actions.action import ActionConfig, Fields
+from portico.policy.actions.action import ActionConfig, Compared, Fields, Likeness
 from portico.policy.actions.fields import Interpolated, Regex
 from portico.policy.actions.urls import pattern, replaced
 from portico.policy.effects import Effect, Scene
@@ -22,6 +22,12 @@ class Replacement(Fields):
 
 class BodyFindReplace(ActionConfig):
     """What both have in common."""
+
+    COMPARED = Compared(
+        Likeness.DIFFERENT,
+        "In a `from` with `${}` all else is plain text, and what `${}` gives stands for itself. A body is held as a "
+        "whole until its end has come; one that is compressed is passed on as it is.",
+    )
 
     replacements: tuple[Replacement, ...] = Field(
         min_length=1, description="Patterns (`from`) and replacements (`to`), applied in order."

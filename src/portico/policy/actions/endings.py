@@ -83,7 +83,8 @@ class CustomResponse(ActionConfig):
         """Ends it."""
         body = scene.fill(self.body)
         headers = {name: scene.fill(value) for name, value in self.headers.items()}
-        headers.setdefault("content-type", media_type(body))
+        if body:
+            headers.setdefault("content-type", media_type(body))
         return Effect("answers itself", Ending(End.RESPONSE, self.status_code, headers, body))
 
 

@@ -2,16 +2,22 @@
 
 import re
 import urllib.parse
+from typing import Final
 
 from pydantic import Field
 
-from portico.policy.actions.action import ActionConfig
+from portico.policy.actions.action import ActionConfig, Compared, Likeness
 from portico.policy.actions.fields import Headers, Interpolated, Regex, Whole, as_python, no_headers
 from portico.policy.effects import Effect, End, Ending, Scene, UnfilledError
 from portico.policy.expressions import regex_fault
 from portico.policy.phases import Phase
 from portico.policy.request import url_values
 from portico.policy.template import Template
+
+_PATTERNS: Final = (
+    "In a `from` with `${}` all else is plain text (a backslash before each sign), and what `${}` gives stands for "
+    "itself; without `${}` it is any RE2 but scripts of Unicode."
+)
 
 
 def pattern(template: Template, scene: Scene) -> str:
@@ -66,6 +72,7 @@ class Redirect(ActionConfig):
     TYPE = "redirect"
     PHASES = (Phase.HTTP_REQUEST,)
     MEANING = "Sends the visitor to another URL."
+    COMPARED = Compared(Likeness.DIFFERENT, _PATTERNS)
 
     from_: Regex | None = Field(default=None, alias="from", description="RE2 on the whole URL; absent: all of it.")
     to: Interpolated = Field(description="What a match becomes; `$1` is the first group.")
@@ -92,6 +99,7 @@ class UrlRewrite(ActionConfig):
     TYPE = "url-rewrite"
     PHASES = (Phase.HTTP_REQUEST,)
     MEANING = "Changes the URL on the way to the upstream."
+    COMPARED = Compared(Likeness.DIFFERENT, f"{_PATTERNS} A host that it changes is the upstream's `Host`.")
 
     from_: Regex | None = Field(default=None, alias="from", description="RE2 on the whole URL; absent: all of it.")
     to: Interpolated = Field(description="What a match becomes; `$1` is the first group.")
@@ -102,5 +110,8 @@ class UrlRewrite(ActionConfig):
         scene.result("url_rewrite", {"matches": matches, "url": after})
         if before == after:
             return Effect("the URL stays as it is")
-        scene.values.update(url_values(after))
+        values = url_values(after)
+        if (host := values["req.url.authority"]) != scene.text("req.url.authority"):
+            scene.values["req.host"], scene.headers["host"] = host, [host]
+        scene.values.update(values)
         return Effect(f"the URL becomes {after}")

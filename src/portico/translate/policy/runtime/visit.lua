@@ -26,8 +26,9 @@ end
 function Visit:get(name)
   local value = self.known[name]
   if value ~= nil then return value end
-  if self.phase == "response" then value = self.kept.values[name] end
-  if value == nil then
+  if self.phase == "response" and name:sub(1, 4) == "req." then
+    value = self.kept.values[name] -- and nowhere else: the handle is the response's, whose fields have the same names
+  else
     local read = P.var[name]
     if read then value = read(self) else value = self:result(name) end
   end

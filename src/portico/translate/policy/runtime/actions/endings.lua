@@ -25,7 +25,7 @@ P.action["custom-response"] = function(visit, action)
     headers[#headers + 1] = {pair[1], visit:text(pair[2])}
     typed = typed or pair[1] == "content-type"
   end
-  if not typed then headers[#headers + 1] = {"content-type", media_type(body)} end
+  if not typed and body ~= "" then headers[#headers + 1] = {"content-type", media_type(body)} end
   if visit.phase == "response" then
     P.replace_body(visit.handle, action.status, headers, body)
   else

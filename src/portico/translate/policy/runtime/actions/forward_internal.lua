@@ -1,5 +1,5 @@
--- forward-internal: what the route is looked for by (translate/names.py) changes, and Envoy looks for it between this
--- filter and the next, which finds here whether there was one.
+-- forward-internal: what the route is looked for by (translate/names.py) changes. Envoy looks for it behind this filter:
+-- the next one finds out whether there was one, where the policy wants to go on without.
 local CLASS, HOST = "x-edge-class", "x-edge-host"
 local NOWHERE = 473 -- translate/replies.py
 local PORTS = {http = "80", https = "443", tls = "443"}
@@ -21,10 +21,19 @@ P.action["forward-internal"] = function(visit, action)
     P.refuse(visit, NOWHERE)
     return true
   end
+  visit:note("forwarded", true)
+  local to = scheme .. "+" .. host .. "+" .. (port ~= "" and port or PORTS[scheme])
+  if action.halts then
+    -- Whether that endpoint is there is the router's to find out.
+    visit.ended = "forwarded"
+    if visit.program.responds or not visit.program.last then visit:save() end
+    lead_to(visit, inner, to)
+    return true
+  end
   local fields = visit.handle:headers()
-  visit.forwarding = P.map({{"class", fields:get(CLASS)}, {"host", fields:get(HOST)}, {"halts", action.halts}})
+  visit.forwarding = P.map({{"class", fields:get(CLASS)}, {"host", fields:get(HOST)}})
   visit:save()
-  lead_to(visit, inner, scheme .. "+" .. host .. "+" .. (port ~= "" and port or PORTS[scheme]))
+  lead_to(visit, inner, to)
   return true
 end
 
@@ -38,11 +47,7 @@ function P.forwarded(visit)
     visit:save()
     return true
   end
-  local before = forwarding.values
-  lead_to(visit, before.class, before.host)
-  if before.halts then
-    P.refuse(visit, NOWHERE)
-    return true
-  end
+  visit:note("forwarded", false)
+  lead_to(visit, forwarding.values.class, forwarding.values.host)
   return false
 end
