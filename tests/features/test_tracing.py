@@ -1,6 +1,8 @@
 """Traces of a visit: from the visitor's own span, if he has one, over the edge's two to the upstream."""
 
+import json
 import re
+import urllib.request
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -9,9 +11,11 @@ from typing import Any
 import pytest
 
 import portico
+from kit.cli import running_agent
 from kit.collector import Collector, attributes, grpc_collector, http_collector
 from kit.edge import running_edge
 from kit.envoy import eventually
+from kit.polling import eventually as until
 from kit.translated import TranslatedEdge, endpoint, http_upstream, translated_edge
 from kit.visit import visit
 from kit.web_service import web_service
@@ -112,3 +116,24 @@ def test_the_edges_trace_reaches_a_service_behind_an_agent(tmp_path: Path) -> No
         seen = visit(edge, listener.url(), "/headers", headers={"traceparent": VISITORS}).json()
     assert re.fullmatch(rf"00-{TRACE}-[0-9a-f]{{16}}-01", seen["traceparent"])
     assert seen["traceparent"] != VISITORS
+
+
+def test_the_agents_inspector_shows_the_trace(tmp_path: Path) -> None:
+    with (
+        running_edge(tmp_path, "--tracing-endpoint", "http://127.0.0.1:9") as edge,
+        web_service() as service,
+        running_agent(edge, "http", str(service)) as agent,
+    ):
+        seen = visit(edge, agent.url(), "/headers", headers={"traceparent": VISITORS}).json()
+        (entry,) = until(lambda: inspected(agent.record("address")["address"]))
+        assert agent.stop() == 0
+    shown = {name.lower(): values for name, values in entry["request"]["headers"].items()}
+    assert shown["traceparent"] == [seen["traceparent"]]
+    assert TRACE in seen["traceparent"]
+
+
+def inspected(local: str) -> list[Any]:
+    """The requests that an agent's local interface lists."""
+    with urllib.request.urlopen(f"{local}/api/requests/http") as answer:
+        found: list[Any] = json.load(answer)["requests"]
+        return found
