@@ -142,6 +142,18 @@ def test_a_key_in_the_query(edge: RunningEdge, service: int) -> None:
     assert KEY not in (edge.data_dir.parent / "access.log").read_text()
 
 
+def test_where_certificates_are_no_duty_strangers_are_refused_by_the_rule(edge: RunningEdge, service: int) -> None:
+    authority = VisitorAuthority()
+    policy = policy_of("programs", "Client certificates")
+    policy["on_tcp_connect"][0]["actions"][0]["config"] = {
+        "mutual_tls_certificate_authorities": [authority.pem],
+        "mutual_tls_verification_strategy": "verify-if-given",
+    }
+    with served(edge, service, policy) as url:
+        assert get(edge, url, tls=authority.issue("billing")).status_code == 200
+        assert get(edge, url).status_code == 403
+
+
 def test_a_certificate(edge: RunningEdge, service: int) -> None:
     authority = VisitorAuthority()
     policy = policy_of("programs", "Client certificates")
