@@ -15,8 +15,20 @@ from portico.policy.phases import Phase
 from portico.policy.results import result_roots
 from portico.policy.template import Template
 from portico.policy.variables import variables
+from portico.translate.policy.actions.webhooks import VERIFIED
 
 _PHASES: Final = tuple(Phase)
+_GATE: Final = "the gate; Lua where its answer is known"
+_RUNS: Final = {
+    "compress-response": "Lua, Envoy's `compressor`",
+    "http-request": "Lua, the gate",
+    "jwt-validation": _GATE,
+    "oauth": _GATE,
+    "openid-connect": _GATE,
+    "rate-limit": "Lua, Envoy's `local_ratelimit`",
+    "terminate-tls": "Envoy's TLS",
+}
+"""Actions that Lua alone does not carry out."""
 
 
 def page() -> Iterator[str]:
@@ -27,13 +39,14 @@ def page() -> Iterator[str]:
 
         How to write one is in the [guide](../guides/traffic-policy.md). The language is ngrok's; the column *with
         ngrok* compares an action's configuration: the same, more is understood (better), or something else (different).
-        *Enforced* says what edges of this release carry out; a policy with anything else is refused when an endpoint
+        *Runs in* says what carries it out at an edge: Lua inside of Envoy, a filter of Envoy's, or the gate, a process
+        beside Envoy that asks the world outside. A policy that edges cannot carry out is refused when an endpoint
         brings it (`PORTICO_20006`), never ignored.
 
         ## Actions
         """
     )
-    yield from table(("Action", "What it does", "Phases", "Enforced", "With ngrok"), map(_action_row, ACTIONS.values()))
+    yield from table(("Action", "What it does", "Phases", "Runs in", "With ngrok"), map(_action_row, ACTIONS.values()))
     yield f"ngrok's {', '.join(f'`{name}`' for name in NOT_OFFERED)} are not part of this language."
     yield ""
     for action in ACTIONS.values():
@@ -46,17 +59,16 @@ def _action_row(action: type[ActionConfig]) -> tuple[str, ...]:
     compared = action.COMPARED
     likeness = f"{compared.likeness}: {compared.how}" if compared.how else str(compared.likeness)
     phases = ", ".join(f"`{phase}`" for phase in action.PHASES)
-    return (f"[`{action.TYPE}`](#{action.TYPE})", action.MEANING, phases, _enforced(action), likeness)
-
-
-def _enforced(action: type[ActionConfig]) -> str:
-    return "yes" if action.ENFORCED else "not enforced yet by this release"
+    return (f"[`{action.TYPE}`](#{action.TYPE})", action.MEANING, phases, _RUNS.get(action.TYPE, "Lua"), likeness)
 
 
 def _action(action: type[ActionConfig]) -> Iterator[str]:
     yield f"### {action.TYPE}"
     yield ""
     yield action.MEANING
+    if action.TYPE == "verify-webhook":
+        yield f"Edges verify webhooks of {', '.join(f'`{name}`' for name in VERIFIED)}."
+        yield ""
     rows = list(_key_rows(action, ""))
     if rows:
         yield from table(("Key", "Value", "Default", "Meaning"), rows)

@@ -19,7 +19,11 @@ class CircuitBreaker(ActionConfig):
     TYPE = "circuit-breaker"
     PHASES = (Phase.HTTP_REQUEST,)
     MEANING = "Answers 503 for a while when too large a share of the requests failed."
-    COMPARED = Compared(Likeness.BETTER, "`error_threshold` may be left out (0.5); `num_buckets` is always 10.")
+    COMPARED = Compared(
+        Likeness.DIFFERENT,
+        "Each worker of a node counts its own requests, so one may refuse while another does not yet. "
+        "`error_threshold` may be left out (0.5); `num_buckets` is always 10.",
+    )
 
     error_threshold: Annotated[float, Strict(), Field(ge=0.0, le=1.0)] = Field(
         default=0.5, description="Share of failed requests from which on it trips, 0.0 to 1.0."

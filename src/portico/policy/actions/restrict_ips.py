@@ -16,7 +16,11 @@ class RestrictIps(ActionConfig):
     TYPE = "restrict-ips"
     PHASES = phases.ALL
     MEANING = "Lets connections in by their address; headers such as X-Forwarded-For never count."
-    COMPARED = Compared(Likeness.SAME, "`policy check` warns where `deny` stands alone, which lets nobody in.")
+    COMPARED = Compared(
+        Likeness.SAME,
+        "On endpoints of tcp and tls Envoy looks at the address before the first byte, and takes neither expressions "
+        "nor `ip_policies` there. `policy check` warns where `deny` stands alone, which lets nobody in.",
+    )
 
     enforce: Switch = Field(default=True, description="`false`: only look, and leave the finding to later rules.")
     allow: tuple[Cidr, ...] = Field(default=(), description="Networks that are let in.")

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
-from portico.policy.actions.action import ActionConfig
+from portico.policy.actions.action import ActionConfig, Compared, Likeness
 from portico.policy.actions.fields import Secret, Switch, Text
 from portico.policy.effects import Effect, Scene
 from portico.policy.phases import Phase
@@ -34,6 +34,9 @@ class VerifyWebhook(ActionConfig):
     TYPE = "verify-webhook"
     PHASES = (Phase.HTTP_REQUEST,)
     MEANING = "Asks for the signature of a webhook's sender."
+    COMPARED = Compared(
+        Likeness.DIFFERENT, "Edges verify those senders that are listed below, and refuse a policy with another."
+    )
 
     provider: Annotated[Text, AfterValidator(_provider)] = Field(description="Who sends.")
     secret: Secret = Field(description="What the sender signs with.")

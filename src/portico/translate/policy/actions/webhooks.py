@@ -96,6 +96,7 @@ SIGNATURES: Final = {
 }
 _TOKENS: Final = {"gitlab": "x-gitlab-token"}
 """Senders that show the secret itself."""
+VERIFIED: Final = tuple(sorted({*SIGNATURES, *_TOKENS}))
 
 
 def _verify_webhook(config: VerifyWebhook) -> Compiled:
@@ -104,7 +105,7 @@ def _verify_webhook(config: VerifyWebhook) -> Compiled:
         return Compiled({**shared, "token": header})
     signature = SIGNATURES.get(config.provider)
     if signature is None:
-        known = ", ".join(sorted({*SIGNATURES, *_TOKENS}))
+        known = ", ".join(VERIFIED)
         raise PorticoError(NOT_SERVED, f"this edge cannot verify webhooks of {config.provider}, only of {known}")
     return Compiled({**shared, "signature": signature.lua()})
 
