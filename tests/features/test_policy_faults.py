@@ -97,3 +97,82 @@ async def test_visitors_own_private_headers_have_no_effect(edge: TranslatedEdge,
     assert (await edge.get(denied, headers=forged)).status == 451
     seen = await served(policy_text(rule(("custom-response", {"body": "${req.headers}"}))))
     assert "x-edge" not in (await edge.get(seen, headers=forged)).text
+
+
+ANSWER_RULE = rule(("add-headers", {"headers": {"x-by": "policy", "x-path": "${req.url.path}"}}))
+
+
+async def test_events_come_through_response_rules_one_by_one(edge: TranslatedEdge) -> None:
+    """The second is sent only when the first has come, so nothing may hold the body."""
+    came = asyncio.Event()
+
+    async def events(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\ndata: 1\n\n")
+        await came.wait()
+        writer.write(b"data: 2\n\n")
+        writer.close()
+
+    host = "events.edge.test"
+    await edge.publish(
+        endpoint(
+            f"https://{host}", await edge.serve(events, "events"), traffic_policy=policy_text(response=[ANSWER_RULE])
+        )
+    )
+    reader, writer = await edge.open(host)
+    writer.write(f"GET /e HTTP/1.1\r\nhost: {host}\r\n\r\n".encode())
+    head = await asyncio.wait_for(reader.readuntil(b"data: 1\n\n"), 60)
+    assert b"x-by: policy\r\n" in head
+    assert b"x-path: /e\r\n" in head
+    came.set()
+    await asyncio.wait_for(reader.readuntil(b"data: 2\n\n"), 60)
+    writer.close()
+
+
+async def test_a_websocket_is_opened_through_rules_of_both_ways(edge: TranslatedEdge) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"x-by: policy" in head
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        while data := await reader.read(65_536):
+            writer.write(data)
+        writer.close()
+
+    host = "socket.edge.test"
+    text = policy_text(ANSWER_RULE, response=[ANSWER_RULE])
+    await edge.publish(endpoint(f"https://{host}", await edge.serve(echo, "echo"), traffic_policy=text))
+    reader, writer = await edge.open(host)
+    asked = f"GET /s HTTP/1.1\r\nhost: {host}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+    writer.write(asked.encode())
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
+    assert head.startswith(b"HTTP/1.1 101 ")
+    assert b"x-by: policy\r\n" in head
+    for frame in (b"\x81\x05hello", bytes(range(256)) * 64):
+        writer.write(frame)
+        assert await asyncio.wait_for(reader.readexactly(len(frame)), 60) == frame
+    writer.close()
+
+
+async def test_an_upload_reaches_the_upstream_before_its_end(edge: TranslatedEdge) -> None:
+    """The rest is sent only when the upstream has the begin: rules about headers hold no body."""
+    began = asyncio.Event()
+    rest = bytes(4 << 20)
+
+    async def service(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(1000)
+        began.set()
+        await reader.readexactly(len(rest))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nread")
+        writer.close()
+
+    host = "upload.edge.test"
+    text = policy_text(ANSWER_RULE, response=[ANSWER_RULE])
+    await edge.publish(endpoint(f"https://{host}", await edge.serve(service, "service"), traffic_policy=text))
+    reader, writer = await edge.open(host)
+    writer.write(f"PUT / HTTP/1.1\r\nhost: {host}\r\ncontent-length: {1000 + len(rest)}\r\n\r\n".encode() + bytes(1000))
+    await asyncio.wait_for(began.wait(), 60)
+    writer.write(rest)
+    answer = await asyncio.wait_for(reader.readuntil(b"read"), 60)
+    assert b"x-by: policy\r\n" in answer
+    writer.close()
