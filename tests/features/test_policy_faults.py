@@ -5,6 +5,7 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -176,3 +177,18 @@ async def test_an_upload_reaches_the_upstream_before_its_end(edge: TranslatedEdg
     answer = await asyncio.wait_for(reader.readuntil(b"read"), 60)
     assert b"x-by: policy\r\n" in answer
     writer.close()
+
+
+async def test_http_2_meets_the_same_policy(edge: TranslatedEdge, served: Served) -> None:
+    version = rule(("custom-response", {"body": "${req.version}"}), when=["req.url.path == '/version'"])
+    host = await served(policy_text(version, rule(("deny", {"status_code": 451}), when=["req.url.path == '/no'"])))
+    async with httpx.AsyncClient(
+        http2=True, verify=edge.visitor(), base_url=f"https://127.0.0.1:{edge.https}"
+    ) as browser:
+
+        async def get(path: str) -> httpx.Response:
+            return await browser.get(path, headers={"host": host}, extensions={"sni_hostname": host})
+
+        assert [(await get(path)).status_code for path in ("/", "/no")] == [200, 451]
+        answer = await get("/version")
+        assert (answer.http_version, answer.text) == ("HTTP/2", "HTTP/2.0")
