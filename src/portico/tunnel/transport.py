@@ -35,7 +35,7 @@ RECORD: Final = 0x4000
 CLOSE_GRACE: Final = 1.0
 """Seconds that a closing connection has to take what is queued."""
 RETIRE_GRACE: Final = 60.0
-"""And one whose streams have all ended in order: what they sent last may still be on its way."""
+"""How long the peer of a retired connection may take to read what its streams sent last, and to close."""
 
 
 class Stream:
@@ -147,7 +147,8 @@ class SessionProtocol(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._reason: str | None = None
-        self._retiring = False
+        self._retiring = ""
+        """Why, where the connection ends with its last stream."""
 
     # For the owner of the session.
 
@@ -172,11 +173,19 @@ class SessionProtocol(asyncio.BufferedProtocol):
         """Let somebody else choose the handlers of streams from now on, and hear of the end."""
         self._on_stream, self._on_end = on_stream, on_end
 
-    def retire(self) -> None:
-        """Close the connection as soon as it carries no stream."""
-        self._retiring = True
-        if not self.streams:
-            self.close(message="another connection has taken over", grace=RETIRE_GRACE)
+    def retire(self, reason: str) -> None:
+        """Say goodbye as soon as the connection carries no stream; the peer closes it once that is read.
+
+        For peers that close then, as ours do. Closed by us, the connection would lose what the streams sent last where
+        the peer writes before it has read that: its write fails, and so does what lies between us.
+        """
+        self._retiring = reason
+        if not self.streams and not self.session.closed:
+            self._reason = self._reason or reason
+            self.session.go_away(ErrorCode.NONE, reason)
+            if self._transport is not None:
+                self._write(self._transport, self.session.data_to_send(time.monotonic()))
+                self._loop.call_later(RETIRE_GRACE, self._transport.abort)
 
     def close(self, code: int = ErrorCode.NONE, message: str = "", grace: float = CLOSE_GRACE) -> None:
         """Send GOAWAY and close the connection, within `grace` seconds even if the peer does not read."""
@@ -256,7 +265,8 @@ class SessionProtocol(asyncio.BufferedProtocol):
                 notices, session.notices = session.notices, []
                 self._dispatch(notices)
         if session.closed:
-            self.close(message="the session has ended itself")
+            if not self._retiring:
+                self.close(message="the session has ended itself")
             return
         self._arm_earlier(session.next_timeout())
 
@@ -343,7 +353,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
         except Exception:
             log.exception("a stream's handler failed at its end", extra={"stream": stream.id, "kind": stream.kind})
         if self._retiring:
-            self.retire()
+            self.retire(self._retiring)
 
     # Time.
 

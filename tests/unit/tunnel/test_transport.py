@@ -227,3 +227,30 @@ async def test_a_session_without_ids_left_closes_its_connection(make_pair: PairM
         pair.relay.open(3, StreamHandler())
     assert await pair.ends["relay"]
     assert "used up" in await pair.ends["agent"]
+
+
+async def test_a_connection_that_retires_loses_nothing_that_its_peer_has_not_read_when_it_writes(
+    make_pair: PairMaker,
+) -> None:
+    pair = make_pair()
+    await pair.start()
+    _, near, theirs, far = await pair.streams()
+    theirs.write_eof()
+    await until(near.eof.is_set)
+    reading = pair.agent._transport
+    assert reading is not None
+    reading.pause_reading()
+    for stream in pair.relay.streams.values():
+        stream.write(b"x" * 50_000)
+        stream.write_eof()
+    pair.relay.retire("another connection has taken over")
+    await until(near.lost.done)
+    await asyncio.sleep(0.05)
+    pair.agent.open(3, StreamHandler())
+    await asyncio.sleep(0.05)
+    assert not pair.ends["agent"].done()
+    reading.resume_reading()
+    await until(far.lost.done)
+    assert (len(far.data), await far.lost) == (50_000, None)
+    assert "taken over" in await pair.ends["agent"]
+    assert await pair.ends["relay"] == "another connection has taken over"
