@@ -110,6 +110,8 @@ class AgentServer:
     leg_token: str = ""
     """What lets further connections join; empty takes none."""
     joined: list[dict[str, Any]] = field(default_factory=list)
+    join_held: asyncio.Event | None = None
+    """What the answers to those who join wait for, but for those who take over."""
     frozen: bool = False
     """Whether new and old sessions are neither read nor answered (a half-dead link)."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -155,11 +157,18 @@ class AgentServer:
                 self.changed.clear()
                 await self.changed.wait()
 
-    def visit(self, bind: str, *first: bytes, proto: str = "https", address: str = "192.0.2.7:5151") -> Visitor:
-        """A visitor connects to `bind` and sends `first`."""
+    def visit(
+        self,
+        bind: str,
+        *first: bytes,
+        proto: str = "https",
+        address: str = "192.0.2.7:5151",
+        by: SessionProtocol | None = None,
+    ) -> Visitor:
+        """A visitor connects to `bind` and sends `first`, through the newest session or another."""
         visitor = Visitor()
         header = ProxyHeader(id=bind, client_addr=address, proto=proto)
-        visitor.stream = self.session.open(StreamKind.PROXY, visitor, header.encode() + b"".join(first))
+        visitor.stream = (by or self.session).open(StreamKind.PROXY, visitor, header.encode() + b"".join(first))
         return visitor
 
     def _accept(self) -> "_Connection":
@@ -200,6 +209,8 @@ class AgentServer:
     async def _join(self, body: dict[str, Any]) -> rpc.Message:
         self.joined.append(body)
         self.changed.set()
+        if self.join_held is not None and not body["TakeOver"]:
+            await self.join_held.wait()
         known = body["Token"] == self.leg_token
         return {"Error": "" if known else PorticoError(SESSION_CLOSED, "no such session").protocol_text()}
 

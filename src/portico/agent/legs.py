@@ -6,6 +6,7 @@ is far away and visitors are many, the link gets legs, over which the relay spre
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -39,23 +40,23 @@ class Legs:
 
     def consider(self) -> None:
         """A visitor has come: add what is missing."""
-        link = self._link
-        if not link.leg_token or self._growing is not None or self._missing() <= 0:
-            return
-        loop = asyncio.get_running_loop()
-        if loop.time() >= self._not_before:
-            self._growing = loop.create_task(self._grow(), name="portico legs")
+        if self._link.leg_token and self._growing is None and self._may_grow() and self._missing() > 0:
+            self._growing = asyncio.get_running_loop().create_task(self._grow(), name="portico legs")
 
     def stop_growing(self) -> None:
-        """Add none any more; those that are there go on."""
-        if self._growing is not None:
-            self._growing.cancel()
+        """Begin to add none any more. What has begun goes on: a connection that has asked to join may have visitors."""
+        self._not_before = math.inf
 
     def close(self) -> None:
         """End them all."""
         self.stop_growing()
+        if self._growing is not None:
+            self._growing.cancel()
         for leg in list(self._legs):
             leg.protocol.close(message="the session is over")
+
+    def _may_grow(self) -> bool:
+        return asyncio.get_running_loop().time() >= self._not_before
 
     def _missing(self) -> int:
         latency = self._link.protocol.session.latency
@@ -67,7 +68,7 @@ class Legs:
 
     async def _grow(self) -> None:
         try:
-            while (missing := self._missing()) > 0:
+            while self._may_grow() and (missing := self._missing()) > 0:
                 results = await asyncio.gather(*(self._add() for _ in range(missing)), return_exceptions=True)
                 if failure := next((result for result in results if isinstance(result, PorticoError)), None):
                     log.info("no further connection to the edge", extra={"reason": failure.message})

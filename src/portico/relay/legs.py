@@ -1,9 +1,11 @@
 """The connections of one session: the one that it began with, and those that its agent has added since.
 
 On one connection a lost segment holds up every stream for a round trip; our own agents add connections where visitors
-are many and the edge is far away (`agent/legs.py`).
+are many and the edge is far away (`agent/legs.py`). Those that no visitor needs any more are closed here, by the side
+that opens the streams: no visitor can be on his way through one.
 """
 
+import asyncio
 import secrets
 
 from portico.model.errors import STREAM_LIMIT, PorticoError
@@ -21,7 +23,10 @@ class Legs:
         self._on_stream = on_stream
         self._protocols = [first]
         self._retiring: list[SessionProtocol] = []
-        """Those that get no new visitors, because another has taken over."""
+        """Those that get no new visitors, and end with those whom they carry."""
+        self._used: set[SessionProtocol] = set()
+        """Those that came, or were given a visitor, since the last look at who rests."""
+        self._looking: asyncio.TimerHandle | None = None
 
     @property
     def moved(self) -> int:
@@ -34,6 +39,9 @@ class Legs:
             raise PorticoError(STREAM_LIMIT, f"a session has {limits.LEGS} connections at most")
         protocol.give(self._on_stream, lambda _: self.remove(protocol))
         self._protocols.append(protocol)
+        self._used.add(protocol)
+        if self._looking is None:
+            self._look_later()
 
     def take_over(self, protocol: SessionProtocol) -> None:
         """Let `protocol` be the first, and the only one that new visitors go to."""
@@ -43,7 +51,7 @@ class Legs:
     def retire(self) -> None:
         """Close those that were there before, each when its last stream has ended."""
         for protocol in list(self._retiring):
-            protocol.retire()
+            protocol.retire("another connection has taken over")
 
     def least_loaded(self) -> SessionProtocol:
         """Where the next visitor goes. Raises PorticoError(STREAM_LIMIT)."""
@@ -52,10 +60,14 @@ class Legs:
             return protocols[0]
         if sum(protocol.session.own_streams for protocol in protocols) >= limits.STREAMS:
             raise PorticoError(STREAM_LIMIT, f"{limits.STREAMS} streams are open already")
-        return min(protocols, key=lambda protocol: protocol.session.own_streams)
+        chosen = min(protocols, key=lambda protocol: protocol.session.own_streams)
+        self._used.add(chosen)
+        return chosen
 
     def close(self, reason: str) -> None:
         """End all but the first."""
+        if self._looking is not None:
+            self._looking.cancel()
         further, self._protocols, self._retiring = self._protocols[1:] + self._retiring, self._protocols[:1], []
         for protocol in further:
             protocol.close(ErrorCode.NONE, reason)
@@ -65,3 +77,18 @@ class Legs:
         for protocols in (self._protocols, self._retiring):
             if protocol in protocols:
                 protocols.remove(protocol)
+
+    def _look_later(self) -> None:
+        self._looking = asyncio.get_running_loop().call_later(limits.LEG_REST_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """Close those that no visitor came to since the last look, and that none is on."""
+        self._looking = None
+        resting = [one for one in self._protocols[1:] if one not in self._used and not one.streams]
+        self._used.clear()
+        for protocol in resting:
+            self._protocols.remove(protocol)
+            self._retiring.append(protocol)
+            protocol.retire("no visitor needs this connection")
+        if len(self._protocols) > 1:
+            self._look_later()

@@ -18,6 +18,8 @@ UNSEEN: Final = 1_024
 """Streams of which an agent has said that their upstream was not reached; their visitors ask within moments."""
 LEGS: Final = 16
 """Connections of one session."""
+LEG_REST_SECONDS: Final = 20.0
+"""How long a further connection may go without visitors: each is a descriptor here and two in Envoy."""
 MOVE_SECONDS: Final = 60.0
 """How long an agent may take to come by another way."""
 MOVES_A_SECOND: Final = 100

@@ -117,7 +117,7 @@ async def test_a_session_moves_without_its_streams(server: AgentServer, session:
     await visitor.until(lambda one: one.received == b"hello, again")
     second = await session.bind(replace(HTTPS, url="https://b.localhost"), echo)
     assert await server.visit(second.id, b"hello").until(lambda one: len(one.received) == 5)
-    old.retire()
+    old.retire("another connection has taken over")
     assert old.is_open
     visitor.finish()
     assert visitor.stream is not None
@@ -128,6 +128,25 @@ async def test_a_session_moves_without_its_streams(server: AgentServer, session:
     assert len(server.auths) == 1
     new.abort("cut")
     await until(lambda: len(server.auths) == 2)  # the session's end is still noticed
+
+
+async def test_a_visitor_on_a_connection_that_joins_while_the_session_moves_is_not_cut(
+    server: AgentServer, session: AgentSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(legs, "FAR_SECONDS", 0.0)
+    server.join_held = asyncio.Event()
+    first = server.session
+    await visitors(server, session, legs.STREAMS_PER_LEG + 1)
+    await until(lambda: server.joined)
+    joining = server.session
+    assert joining is not first
+    visitor = server.visit(session.binds[0].id, b"hello", by=joining)
+    await visitor.until(lambda one: one.received == b"hello")
+    assert await rpc.request(first, StreamKind.MOVE, {}, 30) == {"Error": ""}
+    server.join_held.set()
+    visitor.send(b", again")
+    assert await visitor.until(lambda one: one.over or len(one.received) == 12) == b"hello, again"
+    assert not visitor.over
 
 
 async def test_a_session_that_cannot_move_stays(server: AgentServer, session: AgentSession) -> None:

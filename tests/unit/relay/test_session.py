@@ -234,6 +234,37 @@ async def test_the_further_connections_end_with_the_session(door: Door) -> None:
     assert "Error" in await late.ask(StreamKind.JOIN, Token=token)
 
 
+async def test_a_connection_that_no_visitor_needs_any_more_is_closed(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LEG_REST_SECONDS", 0.05)
+    agent, token = await own_agent(door)
+    bind = (await agent.bind())["Id"]
+    path = door.sessions[0].binds[bind].path
+    leg = await ScriptedAgent().connect(door.path)
+    await leg.ask(StreamKind.JOIN, Token=token)
+    visitors = [await asyncio.open_unix_connection(path) for _ in range(2)]
+    for _, writer in visitors:
+        writer.write(b"hello")
+    stream = await leg.stream()
+    for _ in range(2):
+        idle = await ScriptedAgent().connect(door.path)
+        await idle.ask(StreamKind.JOIN, Token=token)
+        await asyncio.wait_for(idle.ended, 30)
+    assert leg.protocol.is_open
+    for _, writer in visitors:
+        writer.write(b", again")
+    await stream.until(lambda one: one.received == b"hello, again")
+    stream.stream.reset()
+    await asyncio.wait_for(leg.ended, 30)
+    assert "no visitor" in leg.ended.result()
+    visitors.append(await asyncio.open_unix_connection(path))
+    visitors[-1][1].write(b"hello")
+    await agent.stream(2)
+    for _, writer in visitors:
+        writer.close()
+
+
 async def test_a_session_goes_on_by_another_connection_while_streams_end_where_they_are(door: Door) -> None:
     agent, token = await own_agent(door)
     leg, new = [await ScriptedAgent().connect(door.path) for _ in range(2)]
