@@ -93,7 +93,12 @@ async def test_no_fault_changes_a_byte_or_leaves_a_trace(stage: Stage, capsys: p
     assert journal.violations() == []
     assert health.leaks() == []
     await asyncio.to_thread(eventually, lambda: health.relay_figure("streams") == 0)
-    await asyncio.to_thread(eventually, lambda: not grown(at_rest, health.descriptors()))
+
+    def at_rest_again() -> bool:
+        assert grown(at_rest, health.descriptors()) == {}
+        return True
+
+    await asyncio.to_thread(eventually, at_rest_again)
     assert health.complaints() == []
     assert health.deaths() == faults.deaths
 
