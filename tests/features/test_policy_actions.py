@@ -124,6 +124,35 @@ async def test_responses_are_compressed_where_the_rule_fires(send: Callable[[str
     assert kept.headers["cache-control"] == "private"
 
 
+LIMIT = {"name": "l", "algorithm": "sliding_window", "capacity": 2, "rate": "60s", "bucket_key": ["req.method"]}
+
+
+async def test_what_comes_behind_an_action_that_waits(send: Callable[[str], Awaitable[Send]]) -> None:
+    """Envoy goes on behind a composite when a filter within it has waited."""
+    one = await send(
+        policy_text(
+            rule(("request-body-find-replace", {"replacements": [{"from": "cat", "to": "dog"}]})),
+            rule(("rate-limit", LIMIT)),
+            rule(("verify-webhook", {"provider": "github", "secret": SECRET, "enforce": False})),
+            rule(("forward-internal", {"url": "https://gone.internal", "on_error": "continue"})),
+            rule(("set-vars", {"vars": [{"seen": "${actions.ngrok.verify_webhook.verified}"}]})),
+            response=[
+                rule(("response-body-find-replace", {"replacements": [{"from": "dog", "to": "owl"}]})),
+                rule(("compress-response", {"algorithms": ["gzip"]}), when=["req.url.path == '/small'"]),
+                rule(("add-headers", {"headers": {"x-seen": "${vars.seen}"}})),
+            ],
+        )
+    )
+    small = await one(b"a cat " * 100, "/small", accept_encoding="gzip")
+    assert gzip.decompress(small.body) == b"a owl " * 100
+    large = await one(b"a cat " * 100, "/large", accept_encoding="gzip")
+    assert large.body == b"a owl " * 100
+    for answer in (small, large):
+        assert answer.headers["x-seen"] == "false"
+        assert not {"cache-control", "x-edge-cache-control"} & set(answer.headers)
+    assert (await one(b"a cat")).status == 429
+
+
 def mac(text: bytes, name: str = "sha256", key: bytes = SECRET.encode()) -> bytes:
     return hmac.new(key, text, name).digest()
 

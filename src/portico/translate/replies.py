@@ -14,18 +14,14 @@ FORWARDED_NOWHERE_STATUS: Final = 473
 NO_ROUTE_STATUS: Final = 474
 """Unassigned statuses with which a scope or a policy names its page; no other reply comes here with them."""
 
-_OWN_ANSWER: Final[Body] = {
-    "filter": {
-        "metadata_filter": {
-            "matcher": {
-                "filter": "portico",
-                "path": [{"key": "answered"}],
-                "value": {"bool_match": True},
-            },
-            "match_if_key_not_found": False,
-        }
-    }
-}
+
+def _noted(key: str) -> Body:
+    """Whether a policy has noted this beside the stream (`runtime/visit.lua`)."""
+    path = {"filter": "portico", "path": [{"key": key}], "value": {"bool_match": True}}
+    return {"metadata_filter": {"matcher": path, "match_if_key_not_found": False}}
+
+
+_OWN_ANSWER: Final[Body] = {"filter": _noted("answered")}
 """First of all: what a policy answers by its owner's wish goes out as it is."""
 _STANDS_FOR: Final = {475: 400, 476: 403, 477: 413, 478: 429, 479: 431, 480: 507}
 """Unassigned statuses for those that would name a page, where a route answers with them by its owner's wish."""
@@ -41,7 +37,7 @@ def local_replies(domain: str, *, shared: bool) -> Body:
     rules: list[tuple[Body, ErrorCode]] = [
         (_status(OFFLINE_STATUS), errors.ENDPOINT_OFFLINE),
         (_status(FAILED_STATUS), errors.POLICY_FAILED),
-        (_status(FORWARDED_NOWHERE_STATUS), errors.INTERNAL_OFFLINE),
+        (_any(_status(FORWARDED_NOWHERE_STATUS), _all(_flags("NR"), _noted("forwarded"))), errors.INTERNAL_OFFLINE),
         (_status(NO_ROUTE_STATUS), errors.NO_ROUTE),
         *(_unknown_host(domain) if shared else []),
         (_any(_status(MISDIRECTED_STATUS), _flags("NR")), errors.MISDIRECTED),

@@ -46,3 +46,14 @@ def test_bytes_have_no_requests(scheme: Scheme) -> None:
 
 def test_nothing_is_no_policy() -> None:
     assert endpoint_policy(["", {}], Scheme.TCP).text == ""
+
+
+LIMIT = {"name": "l", "algorithm": "sliding_window", "capacity": 2, "rate": "60s", "bucket_key": ["req.method"]}
+
+
+def test_too_many_waits_are_refused() -> None:
+    waits = rule(("verify-webhook", {"provider": "github", "secret": "hunter22"}))
+    limits = rule(("rate-limit", LIMIT))
+    policy_text(limits, waits, limits, waits, limits, waits, limits, waits)
+    with pytest.raises(PorticoError, match="5 parts that wait"):
+        policy_text(*[waits, limits] * 4)

@@ -1,8 +1,8 @@
 """A policy as Envoy's filters: Lua segments, and between them the native filters that some actions need.
 
 A segment is one Lua filter. Its *program* is data to the runtime (`runtime/run.lua`): rules with functions for their
-expressions and tables for their actions. The rules of `on_http_response` are the last segment's, which sees the
-upstream's response first.
+expressions and tables for their actions. The rules of `on_http_response` are the first segment's: a visit that is
+forwarded comes to no later part of the policy.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from portico.model.endpoint import EndpointUrl
+from portico.model.errors import NOT_SERVED, PorticoError
 from portico.policy.actions.circuit_breaker import CircuitBreaker
 from portico.policy.actions.sign_in import SignIn
 from portico.policy.actions.terminate_tls import TerminateTls
@@ -24,6 +25,7 @@ from portico.translate.policy.carried import carried
 from portico.translate.policy.expressions import lua_of
 from portico.translate.policy.lua import Code, LuaValue, literal
 from portico.translate.policy.runtime_source import request_script
+from portico.translate.policy.slots import MAX_PARTS
 from portico.translate.typed import Body, extension
 
 SHARED_VM: Final = "portico"
@@ -42,6 +44,8 @@ class _Segment:
     response: list[LuaValue] = field(default_factory=list)
     behind: tuple[Body, ...] = ()
     """Native filters that come after it."""
+    waits: bool = False
+    """Whether it may have to wait while the request stands still."""
 
     def rules(self, phase: Phase) -> list[LuaValue]:
         return {Phase.TCP_CONNECT: self.connect, Phase.HTTP_REQUEST: self.request}.get(phase, self.response)
@@ -65,37 +69,59 @@ class Place:
         return {"url": str(url), "host": url.host, "port": url.port, "protocol": str(url.scheme), "addr": addr}
 
 
-def policy_filters(policy: Policy, script: str, place: Place) -> list[Body]:
-    """The filters of a checked policy, in order. `script` is the file of the runtime, with its other form beside it."""
+def policy_filters(policy: Policy, script: str, place: Place) -> list[list[Body]]:
+    """The filters of a checked policy, in order. `script` is the file of the runtime, with its other form beside it.
+
+    They come in parts, each for a composite of its own: what waits within a composite goes on behind it (Envoy 1.40),
+    so a part ends there. Raises PorticoError(NOT_SERVED) where there would be more than `MAX_PARTS`.
+    """
     segments, around = _segments(policy)
-    if around and len(segments) == 1:
-        segments = [_Segment(), *segments]  # what the last one writes for them, the first one takes back
-    sign_ins = _sign_ins(policy)
-    kept, responds = carried(policy), _responds(policy)
-    found: list[Body] = []
+    shared = _shared(policy, place, around)
+    sees_responses = shared["responds"] or shared["compresses"] or shared["signs_in"]
+    runtime = script if sees_responses else request_script(script)
+    # Outside of what compresses stands who takes back what the rules have written for it.
+    parts: list[list[Body]] = [[_lua(_RESTORES, runtime, "restores"), *around], []] if around else [[]]
     for number, segment in enumerate(segments):
-        last = number == len(segments) - 1
-        if last:
-            found += around
-        program: dict[str, LuaValue] = {
-            "connect": segment.connect,
-            "request": segment.request,
-            "response": segment.response,
-            "carries": kept,
-            "first": number == 0,
-            "last": last,
-            "responds": responds,
-            "compresses": bool(around),
-            "token": place.token if last else None,
-            "hop": place.hop,
-            "inner_class": place.inner_class,
-            "endpoint": place.facts(),
-            "sign_ins": sign_ins if sign_ins and number == 0 else None,
-            "signs_in": bool(sign_ins),
-        }
-        hooked = responds or bool(around) or bool(sign_ins)
-        found += [_lua(program, script if hooked else request_script(script), number), *segment.behind]
-    return found
+        first, last = number == 0, number == len(segments) - 1
+        program = {**shared, **_own(segment, first=first, last=last), "token": place.token if last else None}
+        parts[-1].append(_lua(program, runtime, str(number)))
+        if (segment.waits or (first and shared["signs_in"])) and not last:
+            parts.append([])
+        parts[-1] += segment.behind
+    if len(parts) > MAX_PARTS:
+        raise PorticoError(
+            NOT_SERVED,
+            f"the policy has {len(parts)} parts that wait for each other; {MAX_PARTS} are the most",
+            fix="Put rate limits before sign-ins, tokens, http-request and webhooks.",
+        )
+    return parts
+
+
+def _shared(policy: Policy, place: Place, around: list[Body]) -> dict[str, LuaValue]:
+    """What the programs of all segments say."""
+    sign_ins = _sign_ins(policy)
+    return {
+        "carries": carried(policy),
+        "responds": _responds(policy),
+        "compresses": bool(around),
+        "hop": place.hop,
+        "inner_class": place.inner_class,
+        "endpoint": place.facts(),
+        "sign_ins": sign_ins or None,
+        "signs_in": bool(sign_ins),
+    }
+
+
+def _own(segment: _Segment, *, first: bool, last: bool) -> dict[str, LuaValue]:
+    """What only this segment's program says."""
+    return {
+        "connect": segment.connect,
+        "request": segment.request,
+        "response": segment.response,
+        "first": first,
+        "last": last,
+        **({} if first else {"sign_ins": None}),
+    }
 
 
 def _responds(policy: Policy) -> bool:
@@ -109,7 +135,7 @@ def _sign_ins(policy: Policy) -> list[LuaValue]:
 
 
 def _segments(policy: Policy) -> tuple[list[_Segment], list[Body]]:
-    """The segments, and the native filters of `on_http_response`, which stand before the last of them."""
+    """The segments, and the native filters of `on_http_response`, which stand before all of them."""
     segments = [_Segment()]
     around: list[Body] = []
     for phase in Phase:
@@ -119,25 +145,32 @@ def _segments(policy: Policy) -> tuple[list[_Segment], list[Body]]:
                 continue
             if phase is Phase.HTTP_RESPONSE:
                 around += [body for _, one in left for body in one.filters]
-                segments[-1].response.append(_rule(rule, left))
+                segments[0].response.append(_rule(rule, left))
                 continue
             continued = False
             for part in _parts(left):
+                if part[-1][1].pauses and segments[-1].waits:
+                    # The next filter must find out what became of it, and that is not behind one that waits.
+                    segments.append(_Segment())
+                segments[-1].waits |= any(one.waits for _, one in part)
                 segments[-1].rules(phase).append(_rule(rule, part, continued=continued))
                 last = part[-1][1]
+                continued = True
                 if last.filters or last.pauses:
                     segments[-1].behind = last.filters
                     segments.append(_Segment())
-                    continued = True
                 if last.then is not None:
                     segments[-1].rules(phase).append(_after(rule, part[-1][0], last.then))
     return segments, around
 
 
 def _parts(actions: Sequence[tuple[Action, Compiled]]) -> Iterator[Sequence[tuple[Action, Compiled]]]:
-    """A rule's actions, cut behind those after which another filter must run."""
+    """A rule's actions, cut behind those after which another filter must run, and before one that must not wait."""
     start = 0
     for number, (_, one) in enumerate(actions):
+        if one.pauses and any(before.waits for _, before in actions[start:number]):
+            yield actions[start:number]
+            start = number
         if one.filters or one.pauses:
             yield actions[start : number + 1]
             start = number + 1
@@ -179,10 +212,14 @@ def _condition(text: str) -> Code:
     return function(lua_of(found))
 
 
-def _lua(program: LuaValue, script: str, number: int) -> Body:
+_RESTORES: Final[LuaValue] = {"restores": True}
+"""The program of the filter outside of compressors."""
+
+
+def _lua(program: LuaValue, script: str, name: str) -> Body:
     source = f"local P = ...\nreturn {literal(program)}"
     return extension(
-        f"policy-{number}",
+        f"policy-{name}",
         "envoy.extensions.filters.http.lua.v3.Lua",
         default_source_code={"filename": script},
         filter_context={"id": hashlib.sha256(source.encode()).hexdigest()[:32], "source": source},

@@ -10,7 +10,7 @@ from portico.translate.policy.actions.values import text
 
 
 def _find_replace(config: BodyFindReplace) -> Compiled:
-    return Compiled({"replacements": [[pattern(one.from_), text(one.to)] for one in config.replacements]})
+    return Compiled({"replacements": [[pattern(one.from_), text(one.to)] for one in config.replacements]}, waits=True)
 
 
 COMPILERS: Final[Mapping[str, Compiler]] = {

@@ -19,6 +19,8 @@ class Compiled:
     each must do nothing unless the action has told it to, by a private header of the request."""
     then: Mapping[str, LuaValue] | None = None
     """What the runtime does first when those filters have run, if it has come here."""
+    waits: bool = False
+    """Whether the runtime may have to wait in it: for the gate, or for a body."""
     pauses: bool = False
     """Whether what comes next must wait until Envoy has looked at the route anew (forward-internal)."""
 

@@ -9,7 +9,7 @@ from portico.translate.policy.actions.values import text
 
 
 def _forward_internal(config: ForwardInternal) -> Compiled:
-    return Compiled({"url": text(config.url), "halts": config.ends()}, pauses=True)
+    return Compiled({"url": text(config.url), "halts": config.ends()}, pauses=not config.ends())
 
 
 COMPILERS: Final[Mapping[str, Compiler]] = {ForwardInternal.TYPE: _forward_internal}

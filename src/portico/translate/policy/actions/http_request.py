@@ -24,7 +24,8 @@ def _http_request(config: HttpRequest) -> Compiled:
             "halts": config.on_error == "halt",
             "code": str(SOURCE_UNAVAILABLE),
             "failed": page(SOURCE_UNAVAILABLE),
-        }
+        },
+        waits=True,
     )
 
 

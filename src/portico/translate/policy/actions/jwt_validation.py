@@ -24,7 +24,8 @@ def _jwt_validation(config: JwtValidation) -> Compiled:
             "key_sets": [text(url) for key in keys for url in key.sources.additional_jkus],
             "by_kid": any(key.identification and key.identification.token_claims for key in keys),
             "refused": page(TOKEN_REFUSED, www_authenticate="Bearer"),
-        }
+        },
+        waits=True,
     )
 
 

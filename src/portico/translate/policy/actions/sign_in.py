@@ -52,7 +52,8 @@ def _sign_in(config: SignIn, own: Mapping[str, LuaValue], *, fixed: bool) -> Com
             "headers": _HEADERS,
             "identity_headers": list(IDENTITY),
             "identity_keys": list(IDENTITY.values()),
-        }
+        },
+        waits=True,
     )
 
 

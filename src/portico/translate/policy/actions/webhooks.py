@@ -107,7 +107,7 @@ def _verify_webhook(config: VerifyWebhook) -> Compiled:
     if signature is None:
         known = ", ".join(VERIFIED)
         raise PorticoError(NOT_SERVED, f"this edge cannot verify webhooks of {config.provider}, only of {known}")
-    return Compiled({**shared, "signature": signature.lua()})
+    return Compiled({**shared, "signature": signature.lua()}, waits=True)
 
 
 COMPILERS: Final[Mapping[str, Compiler]] = {VerifyWebhook.TYPE: _verify_webhook}

@@ -97,6 +97,7 @@ end
 
 local function request(visit)
   local program = visit.program
+  if program.restores then return end
   if not program.first then visit:load() end
   if visit.ended or P.forwarded(visit) then return end
   if run_rules(visit, "connect", program.connect) then return end
@@ -112,11 +113,11 @@ end
 
 local function response(visit)
   local program = visit.program
-  if program.signs_in and program.last then P.give_cookies(visit) end
-  if program.compresses and program.first then P.restore_cache_control(visit.handle) end
-  if not program.last or not program.responds then return end
+  if program.restores then return P.restore_cache_control(visit.handle) end
+  if not program.first then return end
+  if program.signs_in then P.give_cookies(visit) end
   -- A visit that a policy has ended, or that never came as far as this, has no response of an upstream.
-  if visit:load() and visit.ended ~= "answered" then
+  if program.responds and visit:load() and visit.ended ~= "answered" then
     P.count_for_breakers(visit)
     run_rules(visit, "response", program.response)
   end
