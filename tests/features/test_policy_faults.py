@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
@@ -27,7 +28,7 @@ TOKENS = {
         "keys": [{"sources": {"additional_jkus": ["https://login.example.com/k"]}}],
     },
 }
-ASKS_THE_GATE = {
+ASKS_THE_GATE: dict[str, dict[str, Any]] = {
     "oauth": {"provider": "github", "client_id": "a", "client_secret": "a-long-secret"},
     "openid-connect": SIGN_IN,
     "jwt-validation": TOKENS,

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import h11
 
 from kit.translated import TranslatedEdge
-from portico.model.endpoint import Scheme
+from portico.model.endpoint import Scheme, UnixSocket
 from portico.policy.document import read_policy
 from portico.policy.effects import End
 from portico.policy.explain import Explanation, explain
@@ -57,7 +57,7 @@ class Upstreams:
     body: bytes = b"from the upstream, long enough to be worth packing"
     reached: list[Reached] = field(default_factory=list)
 
-    async def serve(self, edge: TranslatedEdge, name: str) -> Any:
+    async def serve(self, edge: TranslatedEdge, name: str) -> UnixSocket:
         """The address of one."""
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
