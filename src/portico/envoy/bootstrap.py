@@ -63,7 +63,7 @@ def bootstrap(settings: BootstrapSettings, admin_socket: Path) -> dict[str, Any]
             }
         ],
         "overload_manager": overload_manager(settings.max_connections, settings.memory_bytes),
-        # RE2 has a bound of its own for an expression's program; Envoy's default is met by a dozen words to choose from.
+        # RE2 bounds an expression's program by itself; Envoy's default is met by a dozen words to choose from.
         "layered_runtime": {
             "layers": [{"name": "portico", "static_layer": {"re2.max_program_size.error_level": 1_000_000}}]
         },
