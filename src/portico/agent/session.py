@@ -6,8 +6,8 @@ the ids and tokens it had, so that every URL stays. It never gives up.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -138,6 +138,9 @@ class AgentSession:
         self._legs: Legs | None = None
         self._linked = asyncio.Event()
         self._binds: list[Bind] = []
+        self._asking = 0
+        """Requests that may tell us of binds which we do not know yet."""
+        self._early: list[_Early] = []
         self._keeper: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
 
@@ -175,15 +178,16 @@ class AgentSession:
     async def bind(self, request: BindRequest, serve: Serve) -> Bind:
         """Bring one endpoint online; `serve` gets each visitor's stream. Raises PorticoError."""
         bind = Bind(request, serve)
-        while True:
-            link = await self._online_link()
-            try:
-                await self._ask_bind(link, bind)
-                break
-            except PorticoError:
-                if link.is_open:
-                    raise
-        self._binds.append(bind)
+        with self._awaiting_binds():
+            while True:
+                link = await self._online_link()
+                try:
+                    await self._ask_bind(link, bind)
+                    break
+                except PorticoError:
+                    if link.is_open:
+                        raise
+            self._binds.append(bind)
         log.info("endpoint online", extra={"url": bind.url, "id": bind.id})
         return bind
 
@@ -318,7 +322,8 @@ class AgentSession:
 
     async def _bind_again(self, link: EdgeLink) -> None:
         """All binds of the session on a new link. What the edge refuses waits; what its loss cut short is raised."""
-        results = await asyncio.gather(*(self._ask_bind(link, bind) for bind in self.binds), return_exceptions=True)
+        with self._awaiting_binds():
+            results = await asyncio.gather(*(self._ask_bind(link, bind) for bind in self.binds), return_exceptions=True)
         for bind, result in zip(self.binds, results, strict=True):
             if isinstance(result, PorticoError) and link.is_open:
                 bind.problem = result
@@ -335,6 +340,18 @@ class AgentSession:
                 with suppress(PorticoError):
                     await self._ask_bind(link, bind)
                     log.info("endpoint online", extra={"url": bind.url, "id": bind.id})
+
+    @contextmanager
+    def _awaiting_binds(self) -> Iterator[None]:
+        """Visitors of an endpoint may come before its answer is read, by another connection even before it arrives."""
+        self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
+            early, self._early = self._early, []
+            for one in early:
+                one.go_on(self._route)
 
     # What the edge asks.
 
@@ -357,10 +374,13 @@ class AgentSession:
 
     def _route(self, stream: Stream, header: ProxyHeader, rest: bytes) -> None:
         bind = next((bind for bind in self._binds if bind.id == header.id), None)
-        if bind is None:
-            stream.reset(ErrorCode.REFUSED)
-        else:
+        if bind is not None:
             bind.serve(stream, header, rest)
+        elif self._asking:
+            stream.handler = early = _Early(stream, header, rest)
+            self._early.append(early)
+        else:
+            stream.reset(ErrorCode.REFUSED)
 
     async def _obey(self, name: str, body: dict[str, object]) -> dict[str, object]:
         command = self._commands.get(name)
@@ -418,3 +438,37 @@ class _ProxyHead(StreamHandler):
     def eof_received(self) -> None:
         """The edge gave up."""
         self._stream.reset(ErrorCode.PROTOCOL)
+
+
+class _Early(StreamHandler):
+    """Holds a visitor whose bind is not known yet, and at most a window of what he sends."""
+
+    def __init__(self, stream: Stream, header: ProxyHeader, first: bytes) -> None:
+        self._stream = stream
+        self._header = header
+        self._held = [first]
+        self._finished = False
+        self._over = False
+        stream.pause_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Hold it."""
+        self._held.append(data)
+
+    def eof_received(self) -> None:
+        """Remember it."""
+        self._finished = True
+
+    def connection_lost(self, code: int | None) -> None:
+        """Remember it: nobody would tell the upstream's side."""
+        self._over = True
+
+    def go_on(self, route: Serve) -> None:
+        """The binds are known now."""
+        if self._over:
+            return
+        stream = self._stream
+        stream.resume_reading()
+        route(stream, self._header, b"".join(self._held))
+        if self._finished:
+            stream.handler.eof_received()

@@ -1,10 +1,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from kit.agent_server import TOKEN, AgentServer, agent_server, until
+from kit.agent_server import TOKEN, AgentServer, Visitor, agent_server, until
 from portico.agent.bind import BindKind, BindRequest
 from portico.agent.edge_address import EdgeAddress
 from portico.agent.link import PEER_STREAMS
@@ -22,7 +23,9 @@ from portico.model.errors import (
 from portico.relay import limits
 from portico.tunnel import rpc
 from portico.tunnel.frames import ErrorCode
-from portico.tunnel.messages import StreamKind
+from portico.tunnel.handler import StreamHandler
+from portico.tunnel.messages import ProxyHeader, StreamKind
+from portico.tunnel.transport import Stream
 
 HTTPS = BindRequest(kind=BindKind.HTTPS, metadata="m")
 
@@ -254,6 +257,44 @@ async def test_closing_without_a_connection(server: AgentServer, session: AgentS
 
 async def test_a_visitor_of_an_unknown_bind_is_refused(server: AgentServer, session: AgentSession) -> None:
     assert await server.visit("nobody").end() == b""
+
+
+async def test_visitors_who_come_before_the_answer_to_the_bind_are_served(
+    server: AgentServer, session: AgentSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, early, served = server._bind, list[Visitor](), list[bytearray]()
+
+    async def answer_late(body: dict[str, Any]) -> rpc.Message:
+        early.extend((server.visit("bind-1", b"hello"), server.visit("nobody"), server.visit("bind-1", b"gone")))
+        early[0].send(b", again")
+        early[0].finish()
+        assert early[2].stream is not None
+        early[2].stream.reset()
+        await asyncio.sleep(0.05)
+        return await answer(body)
+
+    class Keep(StreamHandler):
+        def __init__(self, stream: Stream) -> None:
+            self._stream = stream
+            self._received = bytearray()
+            served.append(self._received)
+
+        def data_received(self, data: bytes) -> None:
+            self._received += data
+
+        def eof_received(self) -> None:
+            self._stream.write(bytes(self._received))
+            self._stream.write_eof()
+
+    def serve(stream: Stream, _: ProxyHeader, first: bytes) -> None:
+        stream.handler = Keep(stream)
+        stream.handler.data_received(first)
+
+    monkeypatch.setattr(server, "_bind", answer_late)
+    await session.bind(HTTPS, serve)
+    assert await early[0].end() == b"hello, again"
+    assert await early[1].end() == b""
+    assert served == [b"hello, again"]
 
 
 async def test_a_broken_proxy_header_ends_its_stream_alone(server: AgentServer, session: AgentSession) -> None:
