@@ -96,7 +96,7 @@ class Http2Request:
                 raise TruncatedError(f"the stream was reset: {event.error_code!r}")
             case ConnectionTerminated(error_code=ErrorCodes.NO_ERROR):
                 # Streams go on after GOAWAY (RFC 9113, section 6.8); h2 takes its connection for closed.
-                self._connection.state_machine.state = ConnectionState.CLIENT_OPEN  # type: ignore[attr-defined]
+                self._connection.state_machine.state = ConnectionState.CLIENT_OPEN
             case ConnectionTerminated():
                 raise TruncatedError(f"GOAWAY: {event.error_code!r}")
             case StreamEnded():

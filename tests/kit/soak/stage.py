@@ -9,12 +9,12 @@ from typing import Any
 
 from kit.edge import RunningEdge, free_port_range, running_edge
 from kit.key_pairs import KeyPairs
-from kit.nginx import free_ports
 from kit.soak import parties
 from kit.soak.parties import Hop, Program
 from kit.soak.visitors import Endpoint
 
 RELAYS = 2
+AGENTS = ("cli", "sdk", "ngrok")
 SEALED = "cli-sealed.localhost"
 """Of the endpoint whose TLS ends at the agent, and of the one whose TLS ends at the service."""
 PASSED = "ngrok-tls.localhost"
@@ -62,20 +62,22 @@ class Stage:
 @contextlib.contextmanager
 def running_stage(directory: Path) -> Iterator[Stage]:
     """Start it all."""
-    first, last = free_port_range(3)
+    # Of services, too: a port that connections may have at their own end is not free when a service comes again.
+    first, end = free_port_range(12)
+    last = first + 2
     pairs = KeyPairs(directory, "soak")
     sealed, passed = pairs.issue(SEALED), pairs.issue(PASSED)
     with contextlib.ExitStack() as stack:
         flags = ("--relays", str(RELAYS), "--tcp-ports", f"{first}-{last}", "--log-level", "info")
         edge = stack.enter_context(running_edge(directory, *flags))
-        ports = {name: free_ports(3) for name in ("cli", "sdk", "ngrok")}
+        ports = {name: [*range(begin, begin + 3)] for name, begin in zip(AGENTS, range(last + 1, end, 3), strict=True)}
 
         def started(program: Program) -> None:
             stack.callback(program.kill)
             program.start()
 
         def side(name: str, agent: Callable[[int], Program]) -> Side:
-            service = parties.service((*ports[name],), passed, directory / f"{name}-service.log")  # type: ignore[arg-type]
+            service = parties.service((*ports[name],), passed, directory / f"{name}-service.log")
             hop = parties.hop(edge, directory / f"{name}-hop.log")
             started(service)
             started(hop)
