@@ -113,7 +113,7 @@ def test_secrets_are_in_no_repr() -> None:
         (Update(version="9.9.9", permit_major_version=True), {"Version": "9.9.9", "PermitMajorVersion": True}),
         (PatchTunnelState(tunnel_id="tn_1", pooling_enabled=True), {"TunnelId": "tn_1", "PoolingEnabled": True}),
         (StopTunnel(id="a", message="m", error_code="E"), {"Id": "a", "Message": "m", "ErrorCode": "E"}),
-        (UpstreamFailed(id="a", code=8012, reason="r"), {"Id": "a", "Code": 8012, "Reason": "r"}),
+        (UpstreamFailed(id="a", code=8012, reason="r"), {"Id": "a", "Code": 8012, "Reason": "r", "Stream": 0}),
         (
             StartTunnelWithLabel(labels={"edge": "e1"}),
             {"Labels": {"edge": "e1"}, "ForwardsTo": "", "ForwardsProto": "", "Metadata": ""},
