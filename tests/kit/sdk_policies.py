@@ -92,7 +92,9 @@ class ModuleChecks:
         signed = ("-H", f"x-hub-signature-256: sha256={signature}")
         answer = curl(url, sdk_edge.ca, "--data", body, *signed)
         assert (answer.status, answer.body) == (200, hashlib.sha256(body.encode()).hexdigest())
-        refused = [curl(url, sdk_edge.ca, "--data", sent, *flags) for sent, flags in ((body + " ", signed), (body, ()))]
+        # In HTTP/2 curl 7.88 takes an answer that comes before it has sent its body for a broken stream.
+        wrong = (("--data", body + " ", *signed), ("--data", body))
+        refused = [curl(url, sdk_edge.ca, "--http1.1", *flags) for flags in wrong]
         assert [answer.status for answer in refused] == [403, 403], refused
 
     def test_a_breaker(self, sdk: Sdk, agent: SdkProgram, sdk_edge: RunningEdge, upstreams: Upstreams) -> None:
