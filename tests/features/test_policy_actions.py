@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import pytest_asyncio
 
+from kit.curl import curl
 from kit.policies import policy_text, rule
 from kit.translated import Answer, TranslatedEdge, endpoint, read_answer, translated_edge
 from portico.model.endpoint import UnixSocket
@@ -232,3 +233,16 @@ async def test_a_hash_of_a_body_in_a_header(send: Callable[[str], Awaitable[Send
         policy_text(rule(("custom-response", {"body": "${hash.sha256('abc')} ${base64.encode(bytes('é'))}"})))
     )
     assert (await one()).text == f"{hashlib.sha256(b'abc').hexdigest()} {b64('é'.encode())}"
+
+
+async def test_whoever_posts_in_http_2_hears_the_refusal(edge: TranslatedEdge, echo: UnixSocket) -> None:
+    """curl up to 7.88 loses an answer that comes before it has sent its body."""
+    authority = edge.directory / "authority.pem"
+    authority.write_text(edge.authority.pem)
+    await edge.publish(
+        endpoint("https://posted.edge.test", echo, traffic_policy=policy_text(rule(("deny", {"status_code": 451}))))
+    )
+    url = f"https://posted.edge.test:{edge.https}/"
+    for _ in range(10):
+        answer = await asyncio.to_thread(curl, url, authority, "--http2", "--data", "a=1")
+        assert answer.status == 451
