@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-compiled test-sdks test-bulk test-soak check bench bench-peers format lock docs clean help
+.PHONY: demo test test-long test-compiled test-sdks test-bulk test-soak check bench bench-peers format lock docs clean help
 
 help:            ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,11 +29,19 @@ $(COMPILED)/.done: $(VENV)/.dev hatch_build.py pyproject.toml $(shell find src -
 demo: $(BIN)/portico   ## An edge, an agent and a sample service on this machine; prints the public URL
 	@$(BIN)/python examples/demo.py
 
-test: $(VENV)/.dev     ## All tests but the slow SDK builds; installs the programs that they drive
+# Whole systems under faults and load, each more than half a minute.
+LONG := $(addprefix tests/features/test_,soak.py edge_survives.py pool_survives.py visitor_limits.py gate_dex.py music.py) \
+	tests/rows/test_s4_music.py
+
+test: $(VENV)/.dev     ## All tests but the long and the SDKs' ones; installs the programs that they drive
 	@./tests/kit/install-parts
 	$(BIN)/coverage erase
-	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report= tests --ignore tests/sdks
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report= tests --ignore tests/sdks $(addprefix --ignore ,$(LONG))
 	$(BIN)/coverage report --skip-covered --skip-empty | tail -n 60
+
+test-long: $(VENV)/.dev ## Whole systems under faults and load (minutes)
+	@./tests/kit/install-parts
+	$(BIN)/pytest -n 2 --dist loadfile $(LONG)
 
 test-compiled: $(COMPILED)/.done ## What passes bytes, on the compiled core
 	@./tests/kit/install-parts

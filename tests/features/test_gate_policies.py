@@ -437,3 +437,20 @@ async def test_a_gate_that_hangs_up_lets_nobody_in(
     assert answer.status == 500
     with contextlib.suppress(KeyError):
         assert answer.headers["portico-error-code"] == "PORTICO_20027"
+
+
+@pytest.mark.parametrize("behind", ["deny", "request-body-find-replace"])
+async def test_a_body_that_comes_while_the_gate_is_asked(
+    edge: TranslatedEdge, served: Served, provider: IdentityProvider, behind: str
+) -> None:
+    config = {"status_code": 451} if behind == "deny" else {"replacements": [{"from": "a", "to": "b"}]}
+    host = await served(rule(jwt(provider)), rule((behind, config)))
+    for number in range(5):
+        reader, writer = await edge.open(host)
+        bearer = f"authorization: Bearer {token(provider, jti=str(number))}"  # which nobody knows yet
+        writer.write(f"POST / HTTP/1.1\r\nhost: {host}\r\n{bearer}\r\ncontent-length: 3\r\n\r\n".encode())
+        await writer.drain()
+        writer.write(b"aaa")
+        status = int((await reader.readuntil(b"\r\n")).split()[1])
+        writer.close()
+        assert status == (451 if behind == "deny" else 200)

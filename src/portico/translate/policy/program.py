@@ -12,9 +12,11 @@ from typing import Final
 
 from portico.model.endpoint import EndpointUrl
 from portico.model.errors import NOT_SERVED, PorticoError
+from portico.policy.actions.bodies import RequestBodyFindReplace
 from portico.policy.actions.circuit_breaker import CircuitBreaker
 from portico.policy.actions.sign_in import SignIn
 from portico.policy.actions.terminate_tls import TerminateTls
+from portico.policy.actions.verify_webhook import VerifyWebhook
 from portico.policy.document import Action, Policy, Rule
 from portico.policy.expressions import Expression, compile_expression
 from portico.policy.phases import Phase
@@ -31,6 +33,8 @@ from portico.translate.typed import Body, extension
 SHARED_VM: Final = "portico"
 """Filters with the same runtime share one LuaJIT state a worker; each of its own would cost 270 KB."""
 
+_READ_BODIES: Final = (VerifyWebhook.TYPE, RequestBodyFindReplace.TYPE)
+"""Actions on the request's body, which must be asked for before the visit waits for anything else."""
 _ELSEWHERE: Final = (TerminateTls.TYPE,)
 """Actions that are settled before any request: they make the filter chain."""
 
@@ -109,6 +113,7 @@ def _shared(policy: Policy, place: Place, around: list[Body]) -> dict[str, LuaVa
         "endpoint": place.facts(),
         "sign_ins": sign_ins or None,
         "signs_in": bool(sign_ins),
+        "reads_body": any(action.type in _READ_BODIES for action in policy.actions()),
     }
 
 

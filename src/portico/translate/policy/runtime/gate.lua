@@ -12,6 +12,8 @@ end
 --- The gate's answer, as P.json.decode gives it. `question` is JSON. An error where there is none: the visit ends then.
 --- `again`: whether it may be asked twice, where the gate has died over it. The second time waits for the next one.
 function gate.ask(visit, path, question, milliseconds, again)
+  -- What comes of a body during the question could not be asked for afterwards.
+  if visit.program.reads_body and visit.phase == "request" then visit.handle:body() end
   local headers, body = asked(visit, path, question, milliseconds)
   if again and headers[":status"] == "503" then headers, body = asked(visit, path, question, milliseconds) end
   local answer = headers[":status"] == "200" and body and P.json.decode(body)

@@ -27,7 +27,8 @@ local WAITED_FOR = 65536 -- bytes
 local function await_small_body(visit)
   local fields = visit.handle:headers()
   local length = tonumber(fields:get("content-length") or "")
-  if length and length > 0 and length <= WAITED_FOR then visit.handle:body() end
+  -- It cannot be had where it came while the visit waited for something else; then it is there.
+  if length and length > 0 and length <= WAITED_FOR then pcall(visit.handle.body, visit.handle) end
 end
 
 --- Ends the visit with an answer; nothing behind this call runs. `own` where the endpoint's owner has worded it.
@@ -149,7 +150,10 @@ end
 
 --- Envoy calls these two for each request and for its response.
 function P.on_request(handle)
-  guarded(request, handle, function() handle:respond({[":status"] = tostring(FAILED)}, "") end)
+  guarded(request, handle, function()
+    handle:streamInfo():dynamicMetadata():set("portico", "answered", false)
+    handle:respond({[":status"] = tostring(FAILED)}, "")
+  end)
 end
 
 function P.on_response(handle)
