@@ -108,8 +108,8 @@ _INTRODUCTION: Final = f"""\
 # Acceptance
 
 What Portico promises, row by row: what runs, the tests that show it, and what to type to see it with your own
-eyes. `make test` and `make test-long` run the tests below `tests/rows`, `tests/features` and `tests/unit`, `make test-sdks` those below
-`tests/sdks`; `pytest -k row_1_8_` runs one row.
+eyes. `make test` and `make test-long` run the tests below `tests/rows`, `tests/features` and `tests/unit`,
+`make test-sdks` those below `tests/sdks`; `pytest -k row_1_8_` runs one row.
 
 ## To try a row by hand
 
