@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.envoy_cost import Counted, Layer
-from benchmarks.policies import refusals, rule
+from benchmarks.policies import RULES, refusals, rule
 from benchmarks.service import small_answers
 from kit.envoy import free_port
 from portico.edge.endpoint_policy import endpoint_policy
@@ -41,7 +41,10 @@ def phases(request: tuple[dict[str, Any], ...] = (), response: tuple[dict[str, A
 
 POLICIES: Final[tuple[tuple[str, Phases], ...]] = (
     ("no policy", {}),
-    *((f"{count} rule{'s' if count > 1 else ''} that refuse others", phases(refusals(count))) for count in (1, 10, 50)),
+    *(
+        (f"{count} rule{'s that refuse' if count > 1 else ' that refuses'} others", phases(refusals(count)))
+        for count in RULES
+    ),
     ("a header for the service", phases((rule("add-headers", headers={"x-host": "${req.host}"}),))),
     ("a header for the visitor", phases(response=(rule("add-headers", headers={"x-a": "b"}),))),
     (
