@@ -121,11 +121,8 @@ def _read(path: Path) -> str:
 
 def _refused(checked: "Policy") -> str:
     """Why no edge of this release takes the policy; empty where edges do."""
-    from portico.policy.served import not_enforced
     from portico.translate.policy.trial import refuse_what_cannot_compile
 
-    if left := not_enforced(checked):
-        return f"{', '.join(left)} cannot be enforced yet"
     try:
         refuse_what_cannot_compile(checked)
     except PorticoError as error:

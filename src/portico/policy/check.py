@@ -18,7 +18,11 @@ _TRUTHS: Final = ("bool", "dyn")
 
 def check_policy(policy: str | Mapping[str, object]) -> tuple[Policy, list[Problem]]:
     """The policy and everything that is wrong with it, by line. Never raises."""
-    reading = read_policy(policy)
+    return check_reading(read_policy(policy))
+
+
+def check_reading(reading: Reading) -> tuple[Policy, list[Problem]]:
+    """The same of a policy that was read already."""
     _Check(reading).run()
     order = {severity: number for number, severity in enumerate(Severity)}
     unique = dict.fromkeys(reading.problems)

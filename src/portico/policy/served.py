@@ -9,12 +9,11 @@ from portico.model.endpoint import NOBODY, Networks, Scheme, both
 from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
 from portico.policy.actions import ACTIONS, NOT_OFFERED, RestrictIps, TerminateTls
 from portico.policy.actions.action import snake
-from portico.policy.check import check_policy, errors
+from portico.policy.check import check_reading, errors
 from portico.policy.document import Policy, read_policy
 from portico.policy.phases import OTHER_NAMES, Phase
-from portico.policy.text import read_text
 
-_ENFORCED: Final = tuple(kind for kind, action in ACTIONS.items() if action.ENFORCED)
+_ENFORCED: Final = tuple(ACTIONS)
 
 
 def served_policy(policy: str | Mapping[str, object]) -> Policy:
@@ -29,7 +28,7 @@ def served_policy(policy: str | Mapping[str, object]) -> Policy:
                 f"{place}: this edge does not offer traffic policies with the action {kind!r}, "
                 f"only with {', '.join(_ENFORCED)}",
             )
-    checked, problems = check_policy(policy)
+    checked, problems = check_reading(reading)
     wrong = errors(problems)
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
@@ -44,8 +43,9 @@ def canonical_text(*policies: str | Mapping[str, object]) -> str:
     """
     rules: dict[str, list[object]] = {}
     for policy in policies:
-        values = read_text(policy).values
-        if not isinstance(values, Mapping) or not any(read_policy(policy).policy.all_rules()):
+        reading = read_policy(policy)
+        values = reading.text.values
+        if not isinstance(values, Mapping) or not any(reading.policy.all_rules()):
             continue
         for key, given in values.items():
             phase = OTHER_NAMES.get(snake(key)) or snake(key)
@@ -59,11 +59,6 @@ def _without_tls(rule: Mapping[str, Any]) -> dict[str, Any] | None:
     """A rule without `terminate-tls`, which is settled when the endpoint is bound, and has private keys."""
     left = [action for action in rule["actions"] if action.get("type") != TerminateTls.TYPE]
     return {**rule, "actions": left} if left else None
-
-
-def not_enforced(policy: Policy) -> list[str]:
-    """The types of its actions that edges of this release refuse."""
-    return sorted({action.type for action in policy.actions()} - set(_ENFORCED))
 
 
 def terminate_tls(policies: Sequence[Policy]) -> TerminateTls | None:

@@ -67,8 +67,6 @@ class ActionConfig(Fields):
     KEEPS_TYPES: ClassVar[bool] = False
     """Whether `${…}` alone keeps the type of its value; elsewhere it becomes text."""
     COMPARED: ClassVar[Compared] = Compared()
-    ENFORCED: ClassVar[bool] = True
-    """Whether edges of this release carry it out."""
 
     def ends(self) -> bool:
         """Whether no rule and no action comes after it, whatever the request."""
