@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 
 from kit.edge import RunningEdge, running_edge
 
-pytest_plugins = ["kit.sdk_fixtures", "kit.sdk_commands", "kit.rows_fixtures"]
+pytest_plugins = ["kit.postgres", "kit.sdk_fixtures", "kit.sdk_commands", "kit.rows_fixtures"]
 pytest.register_assert_rewrite("kit.sdk_suite")
 
 # A busy machine is no fault of what is tested.

@@ -19,6 +19,7 @@ from portico.certificates.certificates import Certificates
 from portico.edge.admin import Metrics, NodeState, admin_app
 from portico.edge.admission import Admission
 from portico.edge.agents import Agents
+from portico.edge.byte_endpoints import ToldGate
 from portico.edge.child import FATAL_STATUS
 from portico.edge.cloud import Cloud
 from portico.edge.declared import Declared
@@ -44,7 +45,7 @@ from portico.envoy.binary import envoy_binary
 from portico.envoy.descriptors import load_message_types
 from portico.model.acme import AcmeCertificate
 from portico.model.endpoint import Endpoint, EndpointUrl, Scheme
-from portico.model.errors import PorticoError
+from portico.model.errors import DATABASE_UNUSABLE, PorticoError
 from portico.relay.link import FromControl, FromRelay, Hello, SshQuestion
 from portico.store.declared_owners import apply_owners
 from portico.store.first_start import first_start
@@ -61,6 +62,7 @@ RESYNC_SECONDS: Final = 5.0
 """How long a starting control waits for the relays to say what is live, and for the names of upstreams, before it
 answers Envoy without them."""
 CERTIFICATE_CHECK_SECONDS: Final = 3600.0
+FAILED_STATUS: Final = 1
 
 
 class Control:
@@ -69,7 +71,7 @@ class Control:
     def __init__(self, node: Node) -> None:
         self._node = node
         data_dir, run_dir = Path(node.data_dir), Path(node.run_dir)
-        self._store = Store.open(data_dir)
+        self._store = Store.open(data_dir, node.database)
         first_start(self._store, data_dir)
         apply_owners(self._store, node.owners)
         write_gate_secrets(self._store, run_dir)
@@ -103,7 +105,7 @@ class Control:
         served = Served(
             self._registry, uploads, node.frame, self._lookup.addresses, self._endpoint_metrics, self._policy_data
         )
-        self._publisher = Publisher(self._ads, node.frame, served.endpoint, self._on_online)
+        self._publisher = Publisher(self._ads, node.frame, served.endpoint, self._on_online, ToldGate(run_dir))
         admission = Admission(self._store)
         self._agents = Agents(node, self._registry, self._publisher, admission, self._metrics, self._missing_secrets)
         self._ssh = SshDoor(node.naming, self._registry, self._agents, admission, self._metrics)
@@ -337,7 +339,8 @@ def main() -> int:
         event_loop.run(serve())
     except PorticoError as error:
         log.error(error.message, extra={"code": str(error.code), "fix": error.fix})
-        return FATAL_STATUS
+        # A database that cannot be reached will be: another start does not end the same way.
+        return FAILED_STATUS if error.code is DATABASE_UNUSABLE else FATAL_STATUS
     return 0
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -78,6 +78,8 @@ class Node:
     acme: AcmeRules | None = None
     endpoint_metrics: int | None = None
     """Endpoints that may have figures of their own."""
+    database: str | None = field(default=None, repr=False)
+    """URL, with its password, of the PostgreSQL database that several nodes share."""
     policy_networks: tuple[str, ...] = ()
     """Networks that are not public, and that policies may reach."""
 
@@ -94,7 +96,7 @@ class Node:
         return Naming(self.frame.domain, self.frame.https.port, http_port, range(first, last + 1))
 
     def save(self) -> Path:
-        """Write the file (mode 0600: it holds the declared authtokens) and return its path."""
+        """Write the file (mode 0600: it holds authtokens, and the database's password) and return its path."""
         path = Path(self.run_dir, NODE_FILE)
         path.touch(mode=0o600)
         path.write_bytes(msgspec.json.encode(self))
@@ -132,6 +134,7 @@ def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, Sock
         policy_script=str(write_script(run_dir)),
         gate_socket=str(run_dir / "gate.sock"),
         internal_socket=str(run_dir / "internal.sock"),
+        connections_socket=str(run_dir / "connections.sock"),
         challenges=ChallengeSockets(str(run_dir / "acme-http.sock"), str(run_dir / "acme-tls.sock")) if acme else None,
         system_authorities=system_authorities() or "",
         wildcard=acme is None or has_wildcard(acme, settings.domain),
@@ -162,6 +165,7 @@ def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, Sock
         log_format=settings.log_format,
         acme=acme,
         endpoint_metrics=settings.endpoint_metrics,
+        database=settings.database_url,
         policy_networks=settings.policy_networks,
     )
     return with_endpoints(laid_out, settings)

@@ -34,6 +34,7 @@ from portico.edge.settings_values import (
     parse_address,
     parse_authtoken,
     parse_challenges,
+    parse_database,
     parse_domain,
     parse_email,
     parse_ip,
@@ -45,6 +46,7 @@ from portico.edge.settings_values import (
     parse_port_range,
     parse_switch,
     read_authtoken,
+    read_database,
 )
 from portico.edge.upstream_settings import UpstreamSettings
 from portico.model.acme import ChallengeKind
@@ -152,6 +154,14 @@ class NodeSettings(SettingsPart):
         Path, PlainValidator(parse_path), Setting("DIR", "$XDG_DATA_HOME/portico/edge (~/.local/share/portico/edge)")
     ] = Field(default_factory=_default_data_dir)
     """Directory for the store, the certificate authority and the first credentials."""
+    database: Annotated[
+        SecretStr | None, PlainValidator(parse_database), Setting("URL", "a file in the data directory", secret=True)
+    ] = None
+    """PostgreSQL database that several nodes share: `postgresql://user:password@host:port/name?sslmode=verify-full`."""
+    database_file: Annotated[SecretStr | None, PlainValidator(read_database), Setting("FILE", "none", secret=True)] = (
+        None
+    )
+    """File that holds that URL instead (a relative path starts at the settings file)."""
     relays: Annotated[int, Field(ge=1, le=64), Setting("N")] = 1
     """Relay processes, which carry the agents' sessions; each uses one processor at most."""
     envoy_concurrency: Annotated[int, Field(ge=1, le=1024), Setting("N", "number of processors")] = Field(
@@ -230,6 +240,18 @@ class NodeSettings(SettingsPart):
             explained(naming.asked_for, endpoint.url)
         refuse_chains(self.endpoints, lambda url: explained(naming.asked_for, url))
         return self
+
+    @model_validator(mode="after")
+    def _one_database(self) -> Self:
+        if self.database is not None and self.database_file is not None:
+            raise ValueError("both database and database_file are given; keep one")
+        return self
+
+    @property
+    def database_url(self) -> str | None:
+        """The URL of the shared database; None where the store is a file. It is secret."""
+        given = self.database or self.database_file
+        return given.get_secret_value() if given else None
 
     @model_validator(mode="after")
     def _limits_in_order(self) -> Self:
@@ -313,7 +335,7 @@ def _row(name: str, field: FieldInfo, setting: Setting) -> SettingRow:
     given = setting.flag and "." not in name
     return SettingRow(
         name=name,
-        flag="--" + name.replace("_", "-") if given else None,
+        flag="--" + name.replace("_", "-") if given and not setting.secret else None,
         env=ENVIRONMENT_PREFIX + name.upper() if given else None,
         key=name if setting.file else None,
         type=setting.kind,

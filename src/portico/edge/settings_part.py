@@ -28,6 +28,8 @@ class Setting:
     flag: bool = True
     """Whether a flag and a variable set it too; lists of objects fit into the file only."""
     file: bool = True
+    secret: bool = False
+    """Whether it is never a flag, which everybody on the machine sees in the list of processes; a variable does."""
 
 
 class SettingsPart(BaseModel):

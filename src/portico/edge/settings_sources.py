@@ -26,7 +26,7 @@ from portico.yaml_source import KeyPath, Source, parse, read_text
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _PATHS: Final = {
-    "": ("data_dir", "access_log_file"),
+    "": ("data_dir", "database_file", "access_log_file"),
     "owners": ("authtoken_file",),
     "acme_directories": ("ca_file",),
     "acme_dns": ("command",),
@@ -34,7 +34,14 @@ _PATHS: Final = {
     "upstreams": ("ca_file",),
 }
 """Keys that are paths, by the list whose objects have them."""
-_SECRET: Final = (("owners",), ("acme_directories",), ("acme_dns",), ("tracing_headers",))
+_SECRET: Final = (
+    ("owners",),
+    ("acme_directories",),
+    ("acme_dns",),
+    ("tracing_headers",),
+    ("database",),
+    ("database_file",),
+)
 _MISPLACED: Final = {
     "missing": "this key is missing",
     "model_type": "this has to be an object with keys, `key: value`",

@@ -178,6 +178,36 @@ def read_authtoken(value: object) -> SecretStr:
         raise ValueError(f"{str(value)!r}: {error}") from None
 
 
+def parse_database(value: object) -> SecretStr:
+    """The URL of a PostgreSQL database. Its password is in it, so it is never part of a message."""
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    scheme, mark, rest = text.strip().partition("://") if isinstance(text, str) else ("", "", "")
+    try:
+        parts = urlsplit(f"//{rest}")
+        is_url = scheme in ("postgresql", "postgres") and bool(mark) and parts.port != 0
+    except ValueError:  # its words may have a part of the password in them
+        is_url = False
+    if not is_url:
+        raise ValueError(
+            "the database is a URL, postgresql://user:password@host:port/name, with %XX for special characters"
+        )
+    if not parts.path.strip("/"):
+        raise ValueError("the URL names no database: postgresql://user:password@host:port/name")
+    return SecretStr(f"postgresql://{rest}")
+
+
+def read_database(value: object) -> SecretStr:
+    """The URL that the named file holds (surrounding white space is not part of it)."""
+    if isinstance(value, SecretStr):
+        return value
+    if not isinstance(value, str | Path):
+        raise ValueError("database_file is the path of a file")
+    try:
+        return parse_database(text_of(parse_path(value), "utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{str(value)!r}: {error}") from None
+
+
 def parse_switch(value: object) -> bool:
     """`on` or `off`, which YAML reads as true and false."""
     if isinstance(value, bool):

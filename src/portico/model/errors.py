@@ -163,6 +163,10 @@ SOURCE_UNAVAILABLE = _code(
     "Try again in a moment; the edge's log has the reason for the endpoint's owner.",
     502,
 )
+WEBSOCKET_EXPECTED = _code(
+    3206, "A WebSocket is expected here", "Connect with a WebSocket: this endpoint carries a stream of bytes.", 400
+)
+WEBSOCKET_VERSION = _code(20_039, "Another WebSocket version is expected", "Use version 13 (RFC 6455).", 426)
 RATE_LIMITED = _code(20_033, "Too many requests", "Wait as long as Retry-After says, then try again.", 429)
 
 # Starting and running an edge.
@@ -180,6 +184,17 @@ EDGE_NOT_READY = _code(
 EDGE_EXTRA_MISSING = _code(20_045, "The edge is not installed", "Run `pip install 'portico[edge]'`.")
 STORE_UNUSABLE = _code(
     20_046, "Store not usable", "Give this user write access to the data directory, and check that its disk has room."
+)
+DATABASE_UNUSABLE = _code(
+    20_047,
+    "Database not usable",
+    "Check that PostgreSQL runs there and lets this user in; the edge tries again by itself.",
+    503,
+)
+LIMITS_APART = _code(
+    20_048,
+    "Rate limits are counted by this node alone",
+    "Check that PostgreSQL can be reached; meanwhile each node lets a quarter of each limit through.",
 )
 
 # REST API.
@@ -263,6 +278,7 @@ POLICY_INVALID = _code(
     400,
 )
 POLICY_EXTRA_MISSING = _code(20_070, "The policy language is not installed", "Run `pip install 'portico[policy]'`.")
+TRACING_EXTRA_MISSING = _code(20_071, "OpenTelemetry is not installed", "Run `pip install 'portico[otel]'`.")
 API_KEY_ABSENT = _code(
     20_080, "No API key given", "Give --api-key, set PORTICO_API_KEY, or `portico config add-api-key`."
 )

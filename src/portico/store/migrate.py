@@ -10,14 +10,19 @@ from portico.model.errors import STORE_UNUSABLE, PorticoError
 
 log = logging.getLogger(__name__)
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """The newest migration; a store that is there already needs no Alembic, which takes a while to import."""
+MIGRATES: Final = "portico_migrates"
+"""Execution option of a transaction that may take, and wait, long."""
 SCRIPTS: Final = Path(__file__).parent / "migrations"
 
 
-def migrate(engine: Engine, name: str) -> None:
-    """Run the missing migrations in one transaction. Raises PorticoError(STORE_UNUSABLE) where the schema is newer."""
-    if current_revision(engine) == HEAD:
+def migrate(reader: Engine, writer: Engine, name: str) -> None:
+    """Run the missing migrations in one transaction, which those of other nodes wait for.
+
+    Raises PorticoError(STORE_UNUSABLE) where the schema is newer.
+    """
+    if current_revision(reader) == HEAD:
         return
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells each step as news
     from alembic import command
@@ -27,7 +32,7 @@ def migrate(engine: Engine, name: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    with engine.begin() as connection:
+    with writer.execution_options(**{MIGRATES: True}).begin() as connection:
         current = _revision(connection)
         if current is not None and current not in known:
             raise PorticoError(

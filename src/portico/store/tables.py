@@ -29,7 +29,7 @@ API: Final = "api"
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A moment. SQLite keeps no time zone, so moments are UTC on disk and aware in Python."""
+    """A moment: UTC, and aware in Python. SQLite keeps no time zone, and PostgreSQL has one for each connection."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -40,7 +40,9 @@ class UtcTime(TypeDecorator[datetime]):
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """From the database."""
-        return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def utc_now() -> datetime:
@@ -277,3 +279,16 @@ class AcmeChallengeRow(Base):
     token: Mapped[str] = mapped_column(String(255), primary_key=True)
     answer: Mapped[str] = mapped_column(String(500))
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=utc_now)
+
+
+class RateWindowRow(Base):
+    """One key's window of a rate limit that nodes count together. Only `counters.py` reads and writes it."""
+
+    __tablename__ = "rate_windows"
+    __table_args__ = {"postgresql_with": {"fillfactor": 50}}
+    limit_id: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
+    key_digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    ends_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    used: Mapped[int] = mapped_column(Integer)
+    granted: Mapped[int] = mapped_column(Integer)
+    """To the one who asked last."""

@@ -1,10 +1,6 @@
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-
-import pytest
 
 from portico.model.acme import AcmeAccount, AcmeCertificate, AcmeChallenge, ChallengeKind
 from portico.model.endpoint import KeyPair
@@ -21,13 +17,6 @@ DONE = replace(
     directory="https://ca/dir",
     renew_at=NOW + timedelta(days=60),
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store.open(tmp_path)
-    yield opened
-    opened.close()
 
 
 def lease(store: Store, holder: str, now: datetime = NOW) -> bool:

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,11 +14,10 @@ BOB = DeclaredOwner("bob", "token-of-bob-1234", ("bob.example",))
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store.open(tmp_path)
+def store(open_store: Callable[[], Store], tmp_path: Path) -> Store:
+    opened = open_store()
     first_start(opened, tmp_path)
-    yield opened
-    opened.close()
+    return opened
 
 
 def names(store: Store) -> list[str]:

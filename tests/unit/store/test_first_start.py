@@ -1,5 +1,4 @@
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,13 +7,6 @@ from portico.model.errors import DATA_DIR_UNUSABLE, PorticoError
 from portico.store.first_start import first_start
 from portico.store.signing_keys import COOKIES
 from portico.store.store import Store
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store.open(tmp_path)
-    yield opened
-    opened.close()
 
 
 def text(path: Path) -> str:

@@ -11,7 +11,8 @@ from sqlalchemy import Engine, create_engine, inspect
 
 from portico.model.errors import STORE_UNUSABLE, PorticoError
 from portico.store.migrate import HEAD, SCRIPTS, current_revision, migrate
-from portico.store.store import FILE_NAME, Store
+from portico.store.sqlite import FILE_NAME
+from portico.store.store import Store
 from portico.store.tables import FIRST_START, Base
 
 
@@ -30,13 +31,13 @@ def scripts() -> ScriptDirectory:
 
 def test_an_empty_database_gets_all_tables(engine: Engine) -> None:
     assert current_revision(engine) is None
-    migrate(engine, "test")
+    migrate(engine, engine, "test")
     assert current_revision(engine) == HEAD
     assert set(inspect(engine).get_table_names()) == {*Base.metadata.tables, "alembic_version"}
 
 
 def test_the_migrations_make_what_the_model_says(engine: Engine) -> None:
-    migrate(engine, "test")
+    migrate(engine, engine, "test")
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, Base.metadata) == []

@@ -1,7 +1,6 @@
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,17 +9,11 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from portico.model.errors import DOMAIN_RESERVED, STORE_UNUSABLE, URL_INVALID, PorticoError
-from portico.store.store import FILE_NAME, Store
+from portico.store.sqlite import FILE_NAME
+from portico.store.store import Store
 from portico.store.tables import FIRST_START
 
 TOKEN = "a-very-secret-authtoken"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store.open(tmp_path)
-    yield opened
-    opened.close()
 
 
 def refusal(data_dir: Path) -> PorticoError:
@@ -30,10 +23,12 @@ def refusal(data_dir: Path) -> PorticoError:
     return caught.value
 
 
-def test_the_database_and_its_side_files_are_private(store: Store, tmp_path: Path) -> None:
+def test_the_file_and_its_side_files_are_private(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
     with store.write() as unit:
         unit.owners.add("ann", source=FIRST_START)
         modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    store.close()
     assert modes == {FILE_NAME: 0o600, f"{FILE_NAME}-wal": 0o600, f"{FILE_NAME}-shm": 0o600}
 
 
@@ -186,7 +181,7 @@ def test_a_database_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_write_that_the_database_refuses_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("portico.store.store._BUSY_MILLISECONDS", 50)
+    monkeypatch.setattr("portico.store.sqlite._BUSY_MILLISECONDS", 50)
     store = Store.open(tmp_path)
     other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
