@@ -12,6 +12,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     """Run `main` to its end on a new event loop and return its result."""
     # Modules and their likes stay: no collection need look at them while visitors wait.
     gc.freeze()
+    gc.enable()  # `portico` starts without
     try:
         import uvloop
     except ImportError:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from portico.model.endpoint import KeyPair
+from portico.model.tls import KeyPair
 
 Json = dict[str, Any]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from portico.agent.edge_address import EdgeAddress
-from portico.model.endpoint import KeyPair
+from portico.model.tls import KeyPair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

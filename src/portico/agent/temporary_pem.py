@@ -2,12 +2,11 @@
 
 import os
 import ssl
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from portico.model.endpoint import KeyPair
 from portico.model.errors import CERTIFICATE_INVALID, PorticoError
+from portico.model.tls import KeyPair
 
 
 def load_key_pair(context: ssl.SSLContext, pair: KeyPair) -> None:
@@ -35,6 +34,8 @@ def pem_file(pem: str) -> Iterator[str]:
         finally:
             os.close(handle)
         return
+    import tempfile
+
     handle, path = tempfile.mkstemp(prefix="portico-")  # mode 0600
     try:
         with os.fdopen(handle, "wb") as file:

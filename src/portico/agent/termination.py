@@ -10,8 +10,8 @@ from typing import Final
 
 from portico.agent.bind import BindKind, BindRequest
 from portico.agent.settings import AgentTls
-from portico.model.endpoint import KeyPair
 from portico.model.errors import CERTIFICATE_INVALID, OPTION_INVALID, PorticoError
+from portico.model.tls import KeyPair
 
 _END_FIRST: Final = "End TLS at the edge or at the agent (terminate_at), or let the upstream check certificates itself."
 _ANY_DOMAIN: Final = "Use a certificate of that name, or pass crt_any_domain (--crt-any-domain) if you know better."

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from portico.agent.temporary_pem import load_key_pair
-from portico.model.endpoint import KeyPair, TlsVersion
 from portico.model.errors import CERTIFICATE_INVALID, OPTION_INVALID, PorticoError
+from portico.model.tls import KeyPair, TlsVersion
 
 _MINIMUM: Final = {TlsVersion.TLS_1_2: ssl.TLSVersion.TLSv1_2, TlsVersion.TLS_1_3: ssl.TLSVersion.TLSv1_3}
 

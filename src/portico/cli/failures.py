@@ -2,8 +2,6 @@
 
 import logging
 import sys
-import tempfile
-import traceback
 from pathlib import Path
 from typing import Final
 
@@ -83,6 +81,9 @@ def _help_hint(error: click.UsageError) -> str:
 
 def _say_unexpected(error: BaseException) -> None:
     """A fault of ours: the details go into a file, one line to the person."""
+    import tempfile
+    import traceback
+
     details = "".join(traceback.format_exception(error))
     log.debug("unexpected error", exc_info=error)
     with tempfile.NamedTemporaryFile(

@@ -3,7 +3,6 @@
 What is checked of a value is said once, in the model of that key (`config/models.py`); a flag adds nothing to it.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -168,7 +167,6 @@ FLAGS: Final = (
         "WebSocket messages become a byte stream.",
         HTTP,
         Kind.SWITCH,
-        instead="no edge offers it; use a tcp endpoint",
     ),
 )
 
@@ -224,6 +222,8 @@ class FlagCommand(click.Command):
         elsewhere = next((sorted(flag.kinds) for flag in FLAGS if flag.name == name), [])
         if elsewhere and kind in ALL:
             return f"{name} is a flag of {' and '.join(elsewhere)} endpoints, not of {kind}"
+        import difflib
+
         near = difflib.get_close_matches(name, own, n=1, cutoff=0.7)
         return f"there is no flag {name}{f'; did you mean {near[0]}?' if near else ''}"
 

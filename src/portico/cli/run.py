@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from portico import event_loop
 from portico.agent.agent import Agent, AgentEndpoint
@@ -21,6 +21,9 @@ from portico.model.errors import PorticoError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+_IMPORT_SWITCH_SECONDS: Final = 0.0005
+"""With Python's own 5 ms, each turn of the event loop waits so long for the thread that imports."""
 
 
 def run_agent(setup: Setup, wanted: Sequence[Forwarding], *, persistent: bool = False) -> int:
@@ -94,8 +97,13 @@ class _Run:
         """Only after the endpoints are online, which its libraries would delay. An agent works without it, too."""
         if self._keys.web_addr == "false" or self._stop.is_set():
             return
-        # In a thread, so that the first visitors do not wait for the import.
-        interface = await asyncio.to_thread(importlib.import_module, "portico.agent.web")
+        # In a thread that often lets go of the interpreter, so that the first visitors do not wait for the import.
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(_IMPORT_SWITCH_SECONDS)
+        try:
+            interface = await asyncio.to_thread(importlib.import_module, "portico.agent.web")
+        finally:
+            sys.setswitchinterval(interval)
         try:
             web = interface.WebInterface(
                 self._agent,

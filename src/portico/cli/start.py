@@ -1,6 +1,5 @@
 """`portico start`: endpoints of the configuration file."""
 
-import difflib
 from collections.abc import Iterable
 from typing import Any
 
@@ -44,6 +43,8 @@ def start(names: tuple[str, ...], everything: bool, nothing: bool, region: str |
 def _known(names: Iterable[str], known: list[str]) -> list[str]:
     for name in names:
         if name not in known:
+            import difflib
+
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise PorticoError(

@@ -14,10 +14,10 @@ from portico.edge.bind_request import BindRequest
 from portico.edge.checked_tls import checked_tls
 from portico.edge.endpoint_policy import endpoint_policy
 from portico.edge.option_policy import host_header, option_policy
-from portico.model.balancing import MAX_WEIGHT
 from portico.model.endpoint import EdgeTls, EndpointUrl, KeyPair, Networks, Scheme, TlsVersion, both
 from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
 from portico.model.names import is_internal_host
+from portico.model.weight import MAX_WEIGHT
 from portico.tunnel.frames import ProtocolError
 from portico.tunnel.messages import Bind, BindOptions, StartTunnelWithLabel
 

@@ -10,8 +10,8 @@ from portico.certificates.system_authorities import system_authorities
 from portico.edge.balancing_settings import parse_zone
 from portico.edge.settings_part import Setting, SettingsPart
 from portico.edge.settings_values import explained, parse_domain, parse_ip, read_pem
-from portico.model.balancing import MAX_WEIGHT
 from portico.model.endpoint import AddressTls, HostPort
+from portico.model.weight import MAX_WEIGHT
 from portico.model.x509 import read_authorities
 
 _SPOKEN: Final = {

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-MAX_WEIGHT: Final = 1_000
-"""Of one address beside the others of its pool."""
-
 
 class Method(StrEnum):
     """Which address gets the next request, or the next connection where Envoy speaks no HTTP."""

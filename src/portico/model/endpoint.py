@@ -1,65 +1,37 @@
-"""An endpoint: a public URL and what answers it. Everything that `translate` needs, nothing of how it came to be."""
+"""An endpoint: a public URL and what answers it. Everything that `translate` needs, nothing of how it came to be.
+
+Agents take `tls` and `url` alone, which are a part of this module's face: the rest would slow their start.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
-from typing import Any, Final, Self, TypeAlias
-from urllib.parse import urlsplit
+from typing import Any, Final, TypeAlias
 
 from portico.model.balancing import USUAL, Balancing
-from portico.model.errors import URL_INVALID, PorticoError
-from portico.model.names import is_internal_host, normalize_host
+from portico.model.names import is_internal_host
 from portico.model.route import Route
+from portico.model.tls import KeyPair, TlsVersion
+from portico.model.url import DEFAULT_PORTS, EndpointUrl, Scheme
 
-
-class Scheme(StrEnum):
-    """How visitors speak to an endpoint."""
-
-    HTTP = "http"
-    HTTPS = "https"
-    TLS = "tls"
-    TCP = "tcp"
-
-
-DEFAULT_PORTS: Final = {Scheme.HTTP: 80, Scheme.HTTPS: 443, Scheme.TLS: 443}
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class EndpointUrl:
-    """`scheme://host[:port]`; the text leaves the port out where it is the scheme's own. A tcp URL has one always."""
-
-    scheme: Scheme
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        suffix = "" if DEFAULT_PORTS.get(self.scheme) == self.port else f":{self.port}"
-        return f"{self.scheme}://{self.host}{suffix}"
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read `scheme://host[:port]`. Raises PorticoError(URL_INVALID)."""
-        try:
-            parts = urlsplit(text)
-            port = parts.port
-        except ValueError as error:
-            raise PorticoError(URL_INVALID, f"{text!r}: {error}") from None
-        if parts.scheme not in list(Scheme):
-            raise PorticoError(URL_INVALID, f"{text!r} has no scheme that endpoints know")
-        if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
-            raise PorticoError(URL_INVALID, f"{text!r} has more than scheme, host and port")
-        scheme = Scheme(parts.scheme)
-        if port == 0 or (port is None and scheme is Scheme.TCP):
-            raise PorticoError(URL_INVALID, f"{text!r} has no port")
-        return cls(scheme, normalize_host(parts.hostname or ""), port or DEFAULT_PORTS[scheme])
-
-
-class TlsVersion(StrEnum):
-    """The TLS versions that visitors may be held to."""
-
-    TLS_1_2 = "1.2"
-    TLS_1_3 = "1.3"
+__all__ = [
+    "DEFAULT_PORTS",
+    "NOBODY",
+    "AddressTls",
+    "ClientVerification",
+    "EdgeTls",
+    "Endpoint",
+    "EndpointUrl",
+    "HostPort",
+    "KeyPair",
+    "Networks",
+    "Pool",
+    "Scheme",
+    "TlsVersion",
+    "UnixSocket",
+    "both",
+]
 
 
 class ClientVerification(StrEnum):
@@ -81,17 +53,6 @@ class ClientVerification(StrEnum):
     def verifies(self) -> bool:
         """Whether a certificate that is shown must come from one of the authorities."""
         return self in (ClientVerification.REQUIRE, ClientVerification.VERIFY_IF_GIVEN)
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPair:
-    """A certificate chain and its private key, PEM. The key never appears in `repr`."""
-
-    certificate: str
-    key: str
-
-    def __repr__(self) -> str:
-        return "KeyPair(…)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from portico.agent.edge_address import EdgeAddress
 from portico.agent.settings import AgentTls, SessionSettings
 from portico.agent.termination import Termination, check_pair, opened_key
 from portico.agent.upstream_tls import UpstreamTls
-from portico.model.balancing import MAX_WEIGHT
-from portico.model.endpoint import KeyPair, TlsVersion
 from portico.model.errors import AUTHTOKEN_MISSING, PorticoError
+from portico.model.tls import KeyPair, TlsVersion
+from portico.model.weight import MAX_WEIGHT
 from portico.sdk.options import invalid
 
 Options = Mapping[str, Any]

@@ -15,8 +15,9 @@ from portico.agent.upstream_tls import UpstreamTls
 from portico.cli.config.models import Document, EndpointKeys, HeaderChange, Networked, OAuth, Oidc, Tunnel
 from portico.cli.config.pem import read_authorities, read_certificates, read_key, read_key_pair
 from portico.cli.config.traffic_policy import policy_text
-from portico.model.endpoint import EndpointUrl, TlsVersion
 from portico.model.errors import OPTION_INVALID, UPSTREAM_INVALID, PorticoError
+from portico.model.tls import TlsVersion
+from portico.model.url import EndpointUrl
 
 _SCHEMES: Final = {"http": ("http", "https"), "tls": ("tls",), "tcp": ("tcp",)}
 

@@ -21,7 +21,7 @@ from portico.cli.config.fields import (
     Texts,
     TlsMinimum,
 )
-from portico.model.balancing import MAX_WEIGHT
+from portico.model.weight import MAX_WEIGHT
 
 
 def _switch(value: object) -> object:

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from portico.agent.termination import AskPassphrase, check_pair, opened_key
-from portico.model.endpoint import KeyPair
 from portico.model.errors import CERTIFICATE_INVALID, PorticoError
+from portico.model.tls import KeyPair
 
 
 def read_certificates(value: str | None) -> str | None:
