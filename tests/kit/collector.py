@@ -47,7 +47,9 @@ async def http_collector() -> AsyncIterator[Collector]:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
                 fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:])}
                 assert head[0] == "POST /v1/traces HTTP/1.1"
-                collector.receive(await _chunks(reader), fields)
+                length = fields.get("content-length")
+                body = await _chunks(reader) if length is None else await reader.readexactly(int(length))
+                collector.receive(body, fields)
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()

@@ -15,6 +15,7 @@ from portico.agent.session import AgentSession, Bind, Command, SessionStatus
 from portico.agent.settings import AgentTls, SessionSettings
 from portico.agent.termination import uncovered
 from portico.agent.tls_end import server_context
+from portico.agent.tracing import open_traces
 from portico.agent.upstream import Upstream, UpstreamScheme
 from portico.agent.upstream_tls import UNVERIFIED, UpstreamTls
 from portico.model.errors import NOT_SERVED, PorticoError
@@ -23,6 +24,8 @@ from portico.tunnel.messages import ProxyHeader
 if TYPE_CHECKING:
     from portico.agent.file_server import FileServer
     from portico.agent.http_observer import HttpObserver
+    from portico.agent.traced_connection import TracedConnection
+    from portico.agent.tracing import Traces
 
 log = logging.getLogger(__name__)
 
@@ -143,13 +146,14 @@ class Agent:
         on_status: Callable[[SessionStatus], None] = lambda _: None,
         commands: Mapping[str, Command] | None = None,
     ) -> None:
-        """Raises PorticoError(CERTIFICATE_INVALID) where the edge's CAs cannot be read."""
+        """Raises PorticoError: CERTIFICATE_INVALID where the edge's CAs cannot be read, those of `open_traces`."""
         self.inspector = inspector
         """Where requests of inspected endpoints are kept; None inspects nothing."""
         self.session = AgentSession(settings, on_status, commands)
         self.endpoints: list[AgentEndpoint] = []
         self._meter = ConnectionMeter()
         self._file_servers: list[FileServer] = []
+        self._traces = open_traces(settings.tracing_endpoint)
 
     @property
     def status(self) -> SessionStatus:
@@ -190,8 +194,11 @@ class Agent:
             tls=None if agent_tls is None else server_context(agent_tls, alpn_of(request)),
         )
         known_as = name or request.name or f"endpoint-{len(self.endpoints) + 1}"
-        if inspect and self.inspector is not None and request.kind.is_http and request.app_protocol != "http2":
+        speaks_http1 = request.kind.is_http and request.app_protocol != "http2" and not request.carries_bytes
+        if inspect and self.inspector is not None and speaks_http1:
             forwarder.observe = self._observer(self.inspector, known_as, http_meter)
+        if self._traces is not None and speaks_http1:
+            forwarder.trace = _tracing(self._traces, forwarder, request)
         bind = await self.session.bind(request, forwarder.serve)
         endpoint = AgentEndpoint(self, bind, forwarder, (meter, http_meter), known_as)
         self.endpoints.append(endpoint)
@@ -222,6 +229,8 @@ class Agent:
             await endpoint.close()
         for server in self._file_servers:
             server.close()
+        if self._traces is not None:
+            await self._traces.close()
 
     def _forget(self, endpoint: AgentEndpoint) -> None:
         if endpoint in self.endpoints:
@@ -232,6 +241,18 @@ class Agent:
         from portico.agent.http_observer import HttpObserver  # brings httptools
 
         return lambda header: HttpObserver(inspector, name, header.client_addr, meter)
+
+
+def _tracing(
+    traces: "Traces", forwarder: Forwarder, request: BindRequest
+) -> "Callable[[ProxyHeader], TracedConnection]":
+    from portico.agent.request_spans import RequestHead, RequestSpans  # brings OpenTelemetry
+    from portico.agent.traced_connection import TracedConnection
+
+    def begin(head: RequestHead) -> RequestSpans:
+        return RequestSpans(traces.tracer, head, forwarder.dialer.upstream)
+
+    return lambda header: TracedConnection(begin, header.client_addr, str(request.kind))
 
 
 def alpn_of(request: BindRequest) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from portico.tunnel.transport import Stream
 
 if TYPE_CHECKING:
     from portico.agent.http_observer import HttpObserver
+    from portico.agent.traced_connection import TracedConnection
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ LINGER_SECONDS: Final = 5.0
 """How long a stream whose upstream failed may still be read by the edge."""
 
 Observe = Callable[[ProxyHeader], "HttpObserver"]
+Trace = Callable[[ProxyHeader], "TracedConnection"]
 
 
 class Forwarder:
@@ -53,13 +55,15 @@ class Forwarder:
         self.proxy_protocol = proxy_protocol
         self.tls = tls
         self.observe = observe
+        self.trace: Trace | None = None
         self.failure: str | None = None
         """Why the upstream failed at the last attempt; None once it did not."""
         self._visits: set[Visit] = set()
 
     def serve(self, stream: Stream, header: ProxyHeader, first: bytes) -> None:
         """Take a visitor's stream."""
-        visit = (ObservedVisit if self.observe is not None else Visit)(stream, header, self)
+        watched = self.observe is not None or self.trace is not None
+        visit = (WatchedVisit if watched else Visit)(stream, header, self)
         self._visits.add(visit)
         visit.begin(first)
 
@@ -264,29 +268,48 @@ class _VisitorSide(StreamSide):
         self._visit.from_visitor(data)
 
 
-class ObservedVisit(Visit):
-    """A visit that the inspector sees."""
+class WatchedVisit(Visit):
+    """A visit that the inspector sees, or that is traced, or both."""
 
     def __init__(self, stream: Stream, header: ProxyHeader, forwarder: Forwarder) -> None:
         super().__init__(stream, header, forwarder)
-        assert forwarder.observe is not None
-        self._observer = forwarder.observe(header)
+        self._observer = forwarder.observe(header) if forwarder.observe is not None else None
+        self._traced = forwarder.trace(header) if forwarder.trace is not None else None
 
     def to_upstream(self, data: bytes) -> None:
         """From the visitor."""
-        self._observer.from_visitor(data)
-        super().to_upstream(data)
+        if self._observer is not None:
+            self._observer.from_visitor(data)
+        if self._traced is not None:
+            data = self._traced.from_visitor(data)
+        if data:
+            super().to_upstream(data)
+
+    def stream_eof(self) -> None:
+        """The visitor has finished."""
+        if self._traced is not None and (rest := self._traced.rest()):
+            super().to_upstream(rest)
+        super().stream_eof()
 
     def data_received(self, data: bytes) -> None:
         """From the upstream."""
-        self._observer.from_upstream(data)
+        if self._observer is not None:
+            self._observer.from_upstream(data)
+        if self._traced is not None:
+            self._traced.from_upstream(data)
         super().data_received(data)
 
     def _fail(self, error: DialError, *, unseen: bool = False) -> None:
-        self._observer.refused(error.code.status or 0)
+        if self._observer is not None:
+            self._observer.refused(error.code.status or 0)
+        if self._traced is not None:
+            self._traced.failed(error)
         super()._fail(error, unseen=unseen)
 
     def _leave(self) -> None:
         if not self._left:
-            self._observer.closed()
+            if self._observer is not None:
+                self._observer.closed()
+            if self._traced is not None:
+                self._traced.closed()
         super()._leave()

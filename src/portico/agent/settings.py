@@ -25,6 +25,8 @@ class SessionSettings:
     """HTTP or SOCKS5 proxy on the way to the edge, with a password perhaps; empty for none."""
     connect_timeout: float = 10.0
     """Seconds for connection, TLS handshake and authentication together."""
+    tracing_endpoint: str = ""
+    """URL of the collector of this session's spans, or `off`; empty leaves it to OpenTelemetry's environment."""
     program: str = "portico-python"
     """Shown to the edge's operator: who speaks here, with `version` of Portico."""
 

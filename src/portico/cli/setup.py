@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from portico.cli.config.models import AgentKeys, EndpointKeys, Tunnel
     from portico.logs import LogFormat
 
-_NAMES = ("config", "authtoken", "connect_url", "connect_cas", "log", "log_format", "log_level")
+_NAMES = ("config", "authtoken", "connect_url", "connect_cas", "log", "log_format", "log_level", "tracing_endpoint")
 LogLevel = Literal["debug", "info", "warn", "error", "crit"]
 
 
@@ -48,6 +48,7 @@ def agent_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--log-format", type=click.Choice(["term", "logfmt", "json"]), help="How log lines look."),
         click.option("--log", metavar="FILE", help="Where to log: stdout, stderr, false or a file."),
+        click.option("--tracing-endpoint", metavar="URL", help="OpenTelemetry collector, http(s)://HOST:4318, or off."),
         edge_options,
     ):
         function = decorator(function)
@@ -79,6 +80,7 @@ class Setup:
         """What the agent connects with. Raises PorticoError(AUTHTOKEN_MISSING | OPTION_INVALID)."""
         from portico.agent.edge_address import EdgeAddress
         from portico.agent.settings import SessionSettings
+        from portico.agent.tracing import collector_url
 
         if self.agent.authtoken is None:
             raise PorticoError(AUTHTOKEN_MISSING, "no authtoken was given")
@@ -92,6 +94,7 @@ class Setup:
             heartbeat_interval=self.agent.heartbeat_interval,
             heartbeat_tolerance=self.agent.heartbeat_tolerance,
             connect_timeout=self.agent.connect_timeout,
+            tracing_endpoint=collector_url(self.agent.tracing_endpoint),
             program="portico-agent",
         )
 

@@ -48,6 +48,8 @@ class SessionOptions(TypedDict, total=False):
     session_metadata: str
     proxy_url: str
     """HTTP or SOCKS5 proxy on the way to the edge."""
+    tracing_endpoint: str
+    """OpenTelemetry collector, `http(s)://HOST:4318`, or `off`; else OpenTelemetry's environment variables count."""
     force_new_session: bool
 
 

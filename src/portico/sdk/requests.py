@@ -10,6 +10,7 @@ from portico.agent.bind import BindKind, BindRequest, HttpOptions, SignIn
 from portico.agent.edge_address import EdgeAddress
 from portico.agent.settings import AgentTls, SessionSettings
 from portico.agent.termination import Termination, check_pair, opened_key
+from portico.agent.tracing import collector_url
 from portico.agent.upstream_tls import UpstreamTls
 from portico.model.errors import AUTHTOKEN_MISSING, PorticoError
 from portico.model.tls import KeyPair, TlsVersion
@@ -35,6 +36,7 @@ def session_settings(options: Options, default_authtoken: str | None) -> Session
         edge_ca_pem=pem_text("session_ca_cert", options.get("session_ca_cert")),
         metadata=options.get("session_metadata", ""),
         proxy_url=options.get("proxy_url", ""),
+        tracing_endpoint=collector_url(options.get("tracing_endpoint", "")),
     )
 
 

@@ -29,6 +29,11 @@ def _switch(value: object) -> object:
     return str(value).lower() if isinstance(value, bool) else value
 
 
+def _off(value: object) -> object:
+    """YAML reads a bare `off` as false."""
+    return "off" if value is False else value
+
+
 class AgentKeys(Section):
     """The agent itself: how it signs in, what it shows and logs."""
 
@@ -68,6 +73,11 @@ class AgentKeys(Section):
     proxy_url: str | None = Field(default=None, description="HTTP or SOCKS5 proxy on the way to the edge.")
     region: str | None = Field(default=None, description="Accepted; an edge is named by its address.")
     remote_management: Flag = Field(default=True, description="Whether the edge may stop or restart this agent.")
+    tracing_endpoint: Annotated[str, BeforeValidator(_off)] = Field(
+        default="",
+        description="OpenTelemetry collector of this agent's spans, `http(s)://HOST:4318`, or `off`;"
+        " else `OTEL_EXPORTER_OTLP_ENDPOINT` counts.",
+    )
     update_channel: Literal["stable", "beta", "unstable"] = Field(
         default="stable", description="Accepted; updates come from the package index."
     )
