@@ -71,6 +71,10 @@ def edge_context(connect_cas: str = "", pem: str = "") -> ssl.SSLContext:
             context.load_verify_locations(cafile=connect_cas)
     except FileNotFoundError:
         raise PorticoError(CERTIFICATE_INVALID, f"connect_cas: there is no file {connect_cas!r}") from None
+    except ssl.SSLError:
+        what = "the text" if pem else repr(connect_cas)
+        raise PorticoError(CERTIFICATE_INVALID, f"connect_cas: {what} has no certificate in PEM") from None
     except (OSError, ValueError) as error:
-        raise PorticoError(CERTIFICATE_INVALID, f"connect_cas: no CA can be read from it ({error})") from None
+        reason = getattr(error, "strerror", None) or error
+        raise PorticoError(CERTIFICATE_INVALID, f"connect_cas: {connect_cas!r} cannot be read: {reason}") from None
     return context

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from portico.agent.asgi import AsgiConnections
 from portico.model.errors import UPSTREAM_INVALID, PorticoError
 
+_FIX = "Give an absolute path to a directory that this user may read, as in file:///srv/site."
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
 <style>body{{font:16px/1.6 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;
@@ -37,7 +38,7 @@ class Directory(StaticFiles):
     def __init__(self, root: str) -> None:
         """Raises PorticoError(UPSTREAM_INVALID) where `root` is no readable directory."""
         if not Path(root).is_dir() or not os.access(root, os.R_OK | os.X_OK):
-            raise PorticoError(UPSTREAM_INVALID, f"{root!r} is not a directory that can be read")
+            raise PorticoError(UPSTREAM_INVALID, f"{root!r} is not a directory that can be read", fix=_FIX)
         super().__init__(directory=root, html=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

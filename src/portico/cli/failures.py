@@ -27,6 +27,9 @@ def report(error: BaseException) -> int:
             status = error.code if isinstance(error.code, int) else FAILED if error.code else 0
         case click.Abort() | KeyboardInterrupt():
             _say("stopped")
+        case click.exceptions.NoArgsIsHelpError():
+            click.echo(error.format_message(), err=True)
+            status = USAGE
         case click.UsageError():
             _say(f"{_usage_message(error)} ({OPTION_INVALID})", _help_hint(error))
             status = USAGE

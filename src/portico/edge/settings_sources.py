@@ -145,6 +145,8 @@ def _anchored(part: object, directory: Path, name: str = "") -> Any:
 
 def _explanations(error: ValidationError, given: Mapping[str, _Given], file: Source | None) -> list[str]:
     details = error.errors(include_url=False)
+    if file is not None:
+        details.sort(key=lambda detail: file.place(detail["loc"]).line)
     return [line for detail in details for line in _policy_faults(detail, file) or [_explanation(detail, given, file)]]
 
 

@@ -25,6 +25,8 @@ _DOTTED: Final = re.compile(r"[A-Za-z_]\w*(?:\s*\.\s*[A-Za-z_]\w*)*")
 _UNDECLARED: Final = re.compile(r"undeclared reference to '(.+?)'")
 _HAS: Final = re.compile(r"\bhas\s*\(\s*([\w.\s]+?)\s*\)")
 _OVERLOAD: Final = re.compile(r"found no matching overload for '(.+?)' applied to '(.+)'")
+_UNREAD: Final = re.compile(r"token recognition error at: '(.+)'")
+_UNWANTED: Final = re.compile(r"(?:extraneous|mismatched|no viable alternative at) input '(.+)'")
 _OPERATORS: Final = {"@in": "in", "_?_:_": "? :", "_[_]": "[ ]"}
 
 
@@ -241,6 +243,8 @@ def _faults(text: str, said: str) -> Iterator[Fault]:
         fault = Fault(span.start, _reason(text, span, at, reason))
         taken.append(range(span.start, max(span.stop, at) + 1))
         yield fault
+        if _UNREAD.search(reason):
+            return  # the parser goes on as if the character were not there, and wonders at what follows
     if not _ERROR.search(said):
         yield Fault(0, re.sub(r"^[A-Z_]+: | \[[A-Z_]+\]$", "", said.split("\n", 1)[0])[:200])
 
@@ -267,8 +271,19 @@ def _reason(text: str, span: range, at: int, reason: str) -> str:
         return f"{name} does not take {overload[2]}"
     if "has() argument" in reason:
         return "has() takes a field, as in has(vars.name); of a header ask 'name' in req.headers"
+    return plain_reason(reason)
+
+
+def plain_reason(reason: str) -> str:
+    """What CEL's parser says of a slip in syntax, in words for people who have not met its grammar."""
     reason = re.sub(r",? expecting .*$| \[[A-Z_]+\]$", "", reason.removeprefix("Syntax error: "))
-    return reason.replace("'<EOF>'", "its end")[:200]
+    if "'<EOF>'" in reason:
+        return "something is missing before its end"
+    if unread := _UNREAD.search(reason):
+        return "= is no operator; == compares" if unread[1].startswith("=") else f"{unread[1]} means nothing here"
+    if unwanted := _UNWANTED.search(reason):
+        return f"{unwanted[1][:60]} is not expected here"
+    return reason[:200]
 
 
 def _no_function(word: str) -> str:

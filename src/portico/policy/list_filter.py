@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from portico.policy import syntax
-from portico.policy.expressions import Fault
+from portico.policy.expressions import Fault, plain_reason
 from portico.policy.problems import did_you_mean
 
 MAX_FILTER: Final = 2_048
@@ -125,8 +125,7 @@ def _faults(text: str, said: str, types: Mapping[str, str]) -> Iterator[Fault]:
         words = re.finditer(r"[\w.]+\(?", text)
         word = next((found for found in words if found.start() <= at < found.end()), None)
         if "undeclared reference" not in reason or word is None:
-            told = re.sub(r",? expecting .*$| \[[A-Z_]+\]$", "", reason.removeprefix("Syntax error: "))
-            yield Fault(at, told.replace("'<EOF>'", "its end")[:200])
+            yield Fault(at, plain_reason(reason))
         elif word[0].endswith("("):
             name = word[0][:-1].rpartition(".")[2]
             yield Fault(word.start(), f"there is no function {name[:60]}{did_you_mean(name, _FUNCTIONS)}")

@@ -14,6 +14,7 @@ from portico.policy.document import Policy, read_policy
 from portico.policy.phases import OTHER_NAMES, Phase
 
 _ENFORCED: Final = tuple(ACTIONS)
+_FIX: Final = "Correct the policy; `portico policy check FILE` tells everything, with line and column."
 
 
 def served_policy(policy: str | Mapping[str, object]) -> Policy:
@@ -32,7 +33,7 @@ def served_policy(policy: str | Mapping[str, object]) -> Policy:
     wrong = errors(problems)
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise PorticoError(BIND_INVALID, f"{wrong[0]}{more}", problems=tuple(map(str, wrong)))
+        raise PorticoError(BIND_INVALID, f"{wrong[0]}{more}", fix=_FIX, problems=tuple(map(str, wrong)))
     return checked
 
 

@@ -31,8 +31,10 @@ def config() -> None:
     """Check and change the configuration file."""
 
 
-def _saving(name: str, key: str, what: str, metavar: str) -> click.Command:
-    """A command that saves one key of the agent."""
+def _saving(
+    name: str, key: str, what: str, metavar: str, check: Callable[[str], object] | None = None
+) -> click.Command:
+    """A command that saves one key of the agent, whose value passes `check`."""
 
     @click.command(name, help=f"Save {what} in the configuration file.", short_help=f"Save {what}.")
     @click.argument("value", metavar=metavar)
@@ -42,6 +44,8 @@ def _saving(name: str, key: str, what: str, metavar: str) -> click.Command:
 
         if not value.strip() or not value.isprintable():
             raise PorticoError(OPTION_INVALID, f"{metavar} is empty or has characters that cannot be printed")
+        if check is not None:
+            check(value)
         path = _path(file)
         set_agent_key(path, key, value.strip())
         click.echo(f"saved {what} in {path}")
@@ -49,10 +53,16 @@ def _saving(name: str, key: str, what: str, metavar: str) -> click.Command:
     return save
 
 
+def _address(text: str) -> None:
+    from portico.agent.edge_address import EdgeAddress
+
+    EdgeAddress.parse(text)
+
+
 config.add_command(_saving("add-authtoken", "authtoken", "the authtoken", "TOKEN"))
 config.add_command(_saving("add-api-key", "api_key", "the API key", "KEY"))
-config.add_command(_saving("add-connect-url", "connect_url", "the edge's address", "HOST:PORT"))
-_former = _saving("add-server-addr", "connect_url", "the edge's address", "HOST:PORT")
+config.add_command(_saving("add-connect-url", "connect_url", "the edge's address", "HOST:PORT", _address))
+_former = _saving("add-server-addr", "connect_url", "the edge's address", "HOST:PORT", _address)
 _former.hidden = True
 config.add_command(_former)
 

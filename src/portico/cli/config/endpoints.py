@@ -158,7 +158,14 @@ def _named(bind: BindRequest, tunnel: Tunnel, kind: str) -> Iterable[BindRequest
         scheme, _, text = text.partition("://")
         if scheme not in _SCHEMES[kind] or (tunnel.schemes and scheme not in tunnel.schemes):
             asked = " or ".join(tunnel.schemes or _SCHEMES[kind])
-            raise PorticoError(OPTION_INVALID, f"the URL's scheme {scheme!r} does not fit: {asked} is asked for")
+            other = next((verb for verb, schemes in _SCHEMES.items() if scheme in schemes and verb != kind), None)
+            raise PorticoError(
+                OPTION_INVALID,
+                f"the URL's scheme {scheme!r} does not fit: {asked} is asked for",
+                fix=f"`portico {other}` makes such endpoints."
+                if other and not tunnel.schemes
+                else f"Write {asked.split()[0]}://….",
+            )
         schemes = (scheme,)
     subdomain = text if used == ["subdomain"] else ""
     for scheme in dict.fromkeys(schemes):

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Final
 
 from portico.cli.config.models import Tunnel
-from portico.model.errors import CONFIG_INVALID, CONFIG_MISSING, OPTION_INVALID, PorticoError
+from portico.model.errors import CONFIG_MISSING, OPTION_INVALID, POLICY_INVALID, PorticoError
 
 _SECONDS_TO_FETCH: Final = 10
 _LARGEST: Final = 1 << 20
-_FIX: Final = "Write it as YAML or JSON, one list of rules a phase."
+_PATH: Final = "Check the path of the traffic policy."
 
 
 def policy_text(tunnel: Tunnel) -> str:
@@ -37,25 +37,25 @@ def _read(name: str) -> str:
     from portico.yaml_source import read_text
 
     try:
-        return read_text(Path(name).expanduser())
+        return read_text(Path(name).expanduser(), POLICY_INVALID)
     except PorticoError as error:
-        raise PorticoError(error.code, error.message, fix="Check the path of the traffic policy.") from None
+        missing = error.code is CONFIG_MISSING
+        raise PorticoError(error.code, error.message, fix=_PATH if missing else None) from None
 
 
 def _checked(text: str, name: str) -> str:
-    """`text`, which must be a mapping; what is wrong inside it the edge tells. Raises PorticoError(CONFIG_INVALID)."""
+    """`text`, which must be a mapping; what is wrong inside it the edge tells. Raises PorticoError(POLICY_INVALID)."""
     from portico.yaml_source import parse
 
-    source = parse(text, name)
+    source = parse(text, name, invalid=POLICY_INVALID)
     if source.problems:
-        raise PorticoError(CONFIG_INVALID, "\n".join(map(str, source.problems)), fix=_FIX)
+        raise PorticoError(POLICY_INVALID, "\n".join(map(str, source.problems)))
     if not source.values:
-        raise PorticoError(CONFIG_INVALID, f"{name} holds no traffic policy", fix=_FIX)
+        raise PorticoError(POLICY_INVALID, f"{name} holds no traffic policy")
     return text
 
 
 def _fetched(url: str) -> str:
-    import urllib.error
     import urllib.request
     from http.client import HTTPException
 
@@ -65,10 +65,20 @@ def _fetched(url: str) -> str:
         with urllib.request.urlopen(url, timeout=_SECONDS_TO_FETCH) as answer:  # noqa: S310
             body: bytes = answer.read(_LARGEST + 1)
     except (OSError, ValueError, HTTPException) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise PorticoError(
-            CONFIG_MISSING, f"{url} cannot be fetched: {reason}", fix="Check the address of the traffic policy."
+            CONFIG_MISSING, f"{url} cannot be fetched: {_why(error)}", fix="Check the address of the traffic policy."
         ) from None
     if len(body) > _LARGEST:
-        raise PorticoError(CONFIG_INVALID, f"{url} is larger than 1 MiB", fix="Give a traffic policy.")
+        raise PorticoError(POLICY_INVALID, f"{url} is larger than 1 MiB", fix="Give a traffic policy.")
     return body.decode("utf-8", "replace")
+
+
+def _why(error: Exception) -> str:
+    from urllib.error import HTTPError
+
+    from portico.agent.dial_reason import explain
+
+    if isinstance(error, HTTPError):
+        return f"the answer is {error.code} {error.reason}"
+    cause = getattr(error, "reason", error)
+    return explain(cause)[1] if isinstance(cause, OSError) else str(cause)

@@ -12,7 +12,7 @@ import pytest
 from portico.cli.config.models import Tunnel
 from portico.cli.config.traffic_policy import policy_text
 from portico.cli.main import run
-from portico.model.errors import CONFIG_INVALID, CONFIG_MISSING, PorticoError
+from portico.model.errors import CONFIG_MISSING, POLICY_INVALID, PorticoError
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_policies(policies: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("path", "code"),
-    [("/list", CONFIG_INVALID), ("/large", CONFIG_INVALID), ("/none", CONFIG_MISSING), (":no-port", CONFIG_MISSING)],
+    [("/list", POLICY_INVALID), ("/large", POLICY_INVALID), ("/none", CONFIG_MISSING), (":no-port", CONFIG_MISSING)],
 )
 def test_policies_that_cannot_be_had(policies: str, path: str, code: object) -> None:
     with pytest.raises(PorticoError) as caught:
