@@ -194,7 +194,7 @@ class Agent:
             tls=None if agent_tls is None else server_context(agent_tls, alpn_of(request)),
         )
         known_as = name or request.name or f"endpoint-{len(self.endpoints) + 1}"
-        speaks_http1 = request.kind.is_http and request.app_protocol != "http2" and not request.carries_bytes
+        speaks_http1 = request.kind.is_http and request.app_protocol != "http2"
         if inspect and self.inspector is not None and speaks_http1:
             forwarder.observe = self._observer(self.inspector, known_as, http_meter)
         if self._traces is not None and speaks_http1:
