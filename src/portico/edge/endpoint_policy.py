@@ -17,7 +17,7 @@ class EndpointPolicy(NamedTuple):
     terminate: "TerminateTls | None" = None
     """What they say of TLS."""
     networks: Networks | None = None
-    """Who may connect, where the endpoint is one of bytes: that is settled before any filter."""
+    """Who may connect, where the endpoint is one of bytes and its policy says no more: no filter has to ask then."""
 
 
 def endpoint_policy(written: Sequence[str | Mapping[str, object]], scheme: Scheme) -> EndpointPolicy:
@@ -25,7 +25,8 @@ def endpoint_policy(written: Sequence[str | Mapping[str, object]], scheme: Schem
     if not any(written):
         return EndpointPolicy()
     # Imported here: its 150 ms of CPU time are for the first endpoint with a policy, not for every start.
-    from portico.policy.served import canonical_text, networks_of_bytes, served_policy, terminate_tls
+    from portico.policy.byte_policies import is_of_networks, networks_of_bytes, refuse_what_bytes_have_not
+    from portico.policy.served import canonical_text, served_policy, terminate_tls
     from portico.translate.policy.trial import refuse_what_cannot_run
 
     policies = [served_policy(policy) for policy in written]
@@ -33,4 +34,8 @@ def endpoint_policy(written: Sequence[str | Mapping[str, object]], scheme: Schem
         text = canonical_text(*written)
         refuse_what_cannot_run(text)
         return EndpointPolicy(text, terminate_tls(policies))
-    return EndpointPolicy("", terminate_tls(policies), networks_of_bytes(policies, scheme))
+    terminate = terminate_tls(policies)
+    refuse_what_bytes_have_not(policies, scheme)
+    if is_of_networks(policies):
+        return EndpointPolicy("", terminate, networks_of_bytes(policies))
+    return EndpointPolicy(canonical_text(*written), terminate)

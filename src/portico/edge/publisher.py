@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from portico.edge.byte_endpoints import ToldGate
 from portico.edge.led_to import Followers
 from portico.envoy.ads import AdsServer
 from portico.envoy.publication import Publication, ResourceRejected
@@ -41,12 +42,14 @@ class Publisher:
         frame: EdgeFrame,
         endpoint_of: Callable[[EndpointUrl], Endpoint | None],
         on_online: Callable[[Endpoint], None],
+        gate: ToldGate,
     ) -> None:
-        """`on_online` hears of every endpoint whose change Envoy has acknowledged."""
+        """`on_online` hears of every endpoint whose change Envoy has acknowledged, `gate` of each before that."""
         self._ads = ads
         self._frame = frame
         self._endpoint_of = endpoint_of
         self._on_online = on_online
+        self._gate = gate
         self._published: dict[EndpointUrl, list[ResourceKey]] = {}
         self._table = SniTable()
         self._turns: dict[EndpointUrl, _Turn] = {}
@@ -55,10 +58,9 @@ class Publisher:
     def begin(self, urls: Iterable[EndpointUrl], extra: Iterable[Resource]) -> Publication:
         """Put the frame, `extra` and every endpoint of `urls` into the snapshot, for the first Envoy that asks."""
         resources = [*frame_resources(self._frame), *extra]
-        for url in urls:
-            endpoint = self._endpoint_of(url)
-            if endpoint is None:
-                continue
+        endpoints = {url: endpoint for url in urls if (endpoint := self._endpoint_of(url)) is not None}
+        self._gate.begin(endpoints.values())
+        for url, endpoint in endpoints.items():
             self._followers.note(url, endpoint)
             own = endpoint_resources(endpoint, self._frame)
             self._published[url] = [resource.key for resource in own]
@@ -113,6 +115,7 @@ class Publisher:
 
     def _difference(self, url: EndpointUrl) -> tuple[list[Resource], list[ResourceKey]]:
         endpoint = self._endpoint_of(url)
+        self._gate.tell(url, endpoint)
         self._followers.note(url, endpoint)
         changed = endpoint_resources(endpoint, self._frame) if endpoint else []
         keys = [resource.key for resource in changed]

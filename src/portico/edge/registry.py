@@ -311,7 +311,9 @@ class Registry:
             endpoint = _endpoint(url, pool.first.request, addresses, owner.id)
             return replace(endpoint, balancing=self._balancing[url]) if url in self._balancing else endpoint
         if url in self._holds:
-            return _endpoint(url, replace(self._holds[url].request, routes=()), (), "")
+            # Of bytes nothing answers while nobody is online; of HTTP the policy goes on to.
+            policy = self._holds[url].request.traffic_policy if url.scheme in (Scheme.HTTP, Scheme.HTTPS) else ""
+            return _endpoint(url, replace(self._holds[url].request, routes=(), traffic_policy=policy), (), "")
         if url.scheme is Scheme.HTTPS and url.host in self._reserved and self._rival(url) is None:
             return Endpoint(url, (), EdgeTls())
         return None

@@ -54,6 +54,8 @@ class EdgeFrame:
     """Unix socket by which the gate reaches internal endpoints; empty where there is no gate."""
     gate_socket: str = ""
     """Unix socket of the gate, which asks the world outside for policies; empty where there is none."""
+    connections_socket: str = ""
+    """Unix socket of Envoy's own, by which it asks the gate about connections; empty where there is no gate."""
     system_authorities: str = ""
     """File with the CAs that this machine trusts, for upstreams that are reached in TLS."""
     wildcard: bool = True

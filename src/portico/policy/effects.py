@@ -1,6 +1,6 @@
 """What a policy does to one visit: the scene that actions change, and the end that some of them bring."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -64,6 +64,10 @@ class Scene:
     phase: Phase = Phase.TCP_CONNECT
     assumed: bool = False
     """Whether an action has come before that may have left more than is known here."""
+    is_there: Callable[[str], object] | None = None
+    """Finds an internal endpoint by URL, if it is online; None where that is assumed."""
+    logged: dict[str, Any] = field(default_factory=dict)
+    """What is to be written to the access log."""
 
     def fill(self, template: Template) -> str:
         """The text with its expressions' values. Raises UnfilledError."""

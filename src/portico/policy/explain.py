@@ -4,7 +4,7 @@ An expression that fails refuses the request where its rule could have stopped i
 What only the world outside knows (a key server, a counter, a person) is assumed, and said to be.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from portico.policy.actions.action import Fields
 from portico.policy.document import Action, Placed, Policy, Rule
 from portico.policy.effects import Effect, End, Ending, Scene, UnfilledError, shown
 from portico.policy.expressions import Expression, Failed, compile_expression, evaluate
+from portico.policy.functions.deciding import decides, deciding
 from portico.policy.functions.messages import HIDDEN
 from portico.policy.phases import Phase
 from portico.policy.request import Visit, connection_values, request_values, response_values
@@ -73,6 +74,8 @@ class Explanation:
     """What the upstream is asked for, if it is."""
     values: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Variables by whole name, as the rules have left them: the request and the response on their way."""
+    logged: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What the rules want to be written to the access log."""
 
     @property
     def assumed(self) -> bool:
@@ -107,6 +110,19 @@ def explain(policy: Policy, visit: Visit) -> Explanation:
         ending = _phase(policy, Phase.HTTP_RESPONSE, scene, rules) or ending
         status = (ending.status if ending else None) or visit.status
     return Explanation(tuple(rules), ending, status, url, scene.values)
+
+
+def connect(policy: Policy, values: Mapping[str, Any], is_there: Callable[[str], object]) -> Explanation:
+    """Decide by `on_tcp_connect` what becomes of a connection that is there; nothing is assumed.
+
+    `values` are variables by whole name; `is_there` finds an internal endpoint by URL, if it is
+    online.
+    """
+    scene = Scene(dict(values), is_there=is_there)
+    rules: list[Ran] = []
+    with deciding():
+        ending = _phase(policy, Phase.TCP_CONNECT, scene, rules)
+    return Explanation(tuple(rules), ending, 0, scene.text("endpoint.url"), scene.values, scene.logged)
 
 
 def _phase(policy: Policy, phase: Phase, scene: Scene, rules: list[Ran]) -> Ending | None:
@@ -152,6 +168,8 @@ def _may_be_there(name: str, scene: Scene) -> bool:
 
     What the request has none of, it has none of then; and no action leaves anything that has not run.
     """
+    if decides():
+        return False
     if name.startswith("actions."):
         return scene.assumed
     return bool(name) and name not in ("req.url.port", "req.content_length")
@@ -208,4 +226,4 @@ def _shown_otherwise(value: Any) -> str:
     return f"{seconds():g}s" if seconds else str(value)
 
 
-__all__ = ["Asked", "Done", "Explanation", "Ran", "explain", "plain"]
+__all__ = ["Asked", "Done", "Explanation", "Ran", "connect", "explain", "plain"]

@@ -2,12 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_network
 from typing import Any, Final
 
-from portico.model.endpoint import NOBODY, Networks, Scheme, both
 from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
-from portico.policy.actions import ACTIONS, NOT_OFFERED, RestrictIps, TerminateTls
+from portico.policy.actions import ACTIONS, NOT_OFFERED, TerminateTls
 from portico.policy.actions.action import snake
 from portico.policy.check import check_reading, errors
 from portico.policy.document import Policy, read_policy
@@ -85,35 +83,3 @@ def _fit(config: TerminateTls, place: str) -> TerminateTls:
     if any(one.text.startswith("ca_") for one in config.mutual_tls_certificate_authorities or ()):
         raise PorticoError(NOT_SERVED, f"{place}: this edge takes authorities as PEM, not by id")
     return config
-
-
-def networks_of_bytes(policies: Sequence[Policy], scheme: Scheme) -> Networks | None:
-    """Who may connect to an endpoint of tls or tcp. Raises PorticoError(NOT_SERVED) for all else that it cannot have.
-
-    Envoy looks at connections before their first byte by address alone, so a rule has neither expressions nor choices.
-    """
-    found: Networks | None = None
-    for rule in (rule for policy in policies for rule in policy.all_rules()):
-        for action in rule.actions:
-            if isinstance(action.config, TerminateTls):
-                continue
-            if rule.phase is not Phase.TCP_CONNECT:
-                raise PorticoError(NOT_SERVED, f"{rule.place}: an endpoint of {scheme} has no requests of HTTP")
-            if not isinstance(action.config, RestrictIps):
-                offered = f"only {TerminateTls.TYPE} and {RestrictIps.TYPE}"
-                raise PorticoError(
-                    NOT_SERVED, f"{action.place}: endpoints of {scheme} are not offered {action.type}, {offered}"
-                )
-            if rule.expressions:
-                raise PorticoError(NOT_SERVED, f"{rule.place}: endpoints of {scheme} have no rules with expressions")
-            found = both(found, _networks(action.config, action.place))
-    return found
-
-
-def _networks(config: RestrictIps, place: str) -> Networks | None:
-    allow, deny = ([one.literal for one in listed if one.literal] for listed in (config.allow, config.deny))
-    if config.ip_policies or len(allow) + len(deny) < len(config.allow) + len(config.deny):
-        raise PorticoError(NOT_SERVED, f"{place}: here networks are written out, without expressions and ip_policies")
-    # Without a list of whom to let in, restrict-ips lets nobody in.
-    allowed = tuple(str(ip_network(one, strict=False)) for one in allow) or NOBODY
-    return Networks(allowed, tuple(str(ip_network(one, strict=False)) for one in deny)) if config.enforce else None

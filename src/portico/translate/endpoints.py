@@ -3,6 +3,7 @@
 from portico.model.edge import EdgeFrame
 from portico.model.endpoint import Endpoint, Scheme
 from portico.translate import names
+from portico.translate.byte_policies import asks_gate
 from portico.translate.chains import own_chain
 from portico.translate.clusters import endpoint_cluster
 from portico.translate.listeners import tcp_listener
@@ -31,7 +32,7 @@ def endpoint_resources(endpoint: Endpoint, frame: EdgeFrame) -> list[Resource]:
             cluster = names.own_name(endpoint) if chain else names.sni_cluster(endpoint.url.host)
             return [*_online(endpoint, frame, cluster), *_secret(endpoint), *([chain] if chain else [])]
         case Scheme.TCP:
-            if not endpoint.addresses and not endpoint.routes:
+            if not endpoint.addresses and not endpoint.routes and not asks_gate(endpoint):
                 return []
             return [*_online(endpoint, frame, names.own_name(endpoint)), tcp_listener(frame, endpoint)]
 

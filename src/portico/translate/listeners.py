@@ -5,6 +5,7 @@ from typing import Final
 from portico.model.edge import EdgeFrame, SocketAddress
 from portico.model.endpoint import NOBODY, Endpoint, Networks
 from portico.translate import limits, names
+from portico.translate.byte_policies import gate_filters, questions_cluster, questions_listener
 from portico.translate.chains import http_chains, listener_chains, visitors_proxy
 from portico.translate.clusters import BUFFER_BYTES, agents_cluster, api_cluster, challenge_clusters, gate_cluster
 from portico.translate.connection_manager import connection_manager
@@ -29,6 +30,7 @@ def frame_resources(frame: EdgeFrame) -> list[Resource]:
         agents_cluster(frame),
         api_cluster(frame),
         *([gate_cluster(frame)] if frame.gate_socket else []),
+        *([questions_cluster(frame)] if frame.connections_socket else []),
         *(challenge_clusters(frame.challenges) if frame.challenges else []),
         *([collector_cluster(frame.tracing, frame.system_authorities)] if frame.tracing else []),
         forwarding_scope(frame, names.PUBLIC, frame.api_host, names.API_CLUSTER, relayed=False),
@@ -42,6 +44,7 @@ def listener_resources(frame: EdgeFrame, table: SniTable) -> list[Resource]:
         https_listener(frame, table),
         *([http_listener(frame, frame.http)] if frame.http else []),
         *([internal_listener(frame)] if frame.internal_socket else []),
+        *([questions_listener(frame)] if frame.connections_socket else []),
     ]
 
 
@@ -89,12 +92,11 @@ def internal_listener(frame: EdgeFrame) -> Resource:
 def tcp_listener(frame: EdgeFrame, endpoint: Endpoint) -> Resource:
     """A tcp endpoint's own port."""
     name = names.own_name(endpoint)
+    filters = [*gate_filters(endpoint), visitors_proxy(frame, "tcp", name, endpoint)]
     body = {
         **_listener(frame, name, SocketAddress(frame.tcp_host, endpoint.url.port)),
         "stat_prefix": "tcp",
-        "filter_chains": [
-            {"name": "tcp", "filters": [visitors_proxy(frame, "tcp", name, endpoint)], **_from(endpoint.networks)}
-        ],
+        "filter_chains": [{"name": "tcp", "filters": filters, **_from(endpoint.networks)}],
     }
     return Resource(LISTENER, name, body)
 

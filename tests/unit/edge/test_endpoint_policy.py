@@ -1,9 +1,11 @@
+import json
+
 import pytest
 
 from kit.policies import policy_text, rule
-from portico.edge.endpoint_policy import endpoint_policy
-from portico.model.endpoint import Scheme
-from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
+from portico.edge.endpoint_policy import EndpointPolicy, endpoint_policy
+from portico.model.endpoint import NOBODY, Networks, Scheme
+from portico.model.errors import BIND_INVALID, NOT_SERVED, URL_INVALID, PorticoError
 
 
 @pytest.mark.parametrize("name", ["x-edge-class", "X-Edge-Host", "content-length", "Transfer-Encoding"])
@@ -37,11 +39,66 @@ def test_what_cannot_run_is_refused(rules: list[dict[str, object]], word: str) -
 
 @pytest.mark.parametrize("scheme", [Scheme.TCP, Scheme.TLS])
 def test_bytes_have_no_requests(scheme: Scheme) -> None:
-    deny = {"actions": [{"type": "deny"}]}
-    for phase, words in (("on_http_request", "no requests"), ("on_tcp_connect", "not offered deny")):
-        with pytest.raises(PorticoError, match=words) as refused:
-            endpoint_policy([{phase: [deny]}], scheme)
-        assert refused.value.code is NOT_SERVED
+    with pytest.raises(PorticoError, match="no requests of HTTP") as refused:
+        endpoint_policy([{"on_http_request": [rule(("deny", {}))]}], scheme)
+    assert refused.value.code is NOT_SERVED
+
+
+def connect(*actions: tuple[str, dict[str, object]], when: tuple[str, ...] = ()) -> dict[str, object]:
+    return {"on_tcp_connect": [rule(*actions, when=when)]}
+
+
+ALLOW = ("restrict-ips", {"allow": ["10.0.0.0/8"]})
+
+
+def test_networks_alone_ask_nobody() -> None:
+    found = endpoint_policy([connect(ALLOW), connect(("restrict-ips", {"deny": ["10.1.0.0/16"]}))], Scheme.TCP)
+    assert found == EndpointPolicy("", None, Networks(NOBODY))
+    assert endpoint_policy([connect(ALLOW)], Scheme.TLS).networks == Networks(("10.0.0.0/8",))
+    assert endpoint_policy([connect(("restrict-ips", {**ALLOW[1], "enforce": False}))], Scheme.TCP).networks is None
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        connect(ALLOW, when=("conn.client_port > 1024",)),
+        connect(ALLOW, ("log", {"metadata": {"a": "b"}})),
+        connect(("restrict-ips", {"ip_policies": ["ipp_1"]})),
+        connect(("deny", {})),
+        connect(("close-connection", {})),
+        connect(("set-vars", {"vars": [{"a": 1}]})),
+        connect(("forward-internal", {"url": "tls://inner.internal"})),
+        connect(("forward-internal", {"url": "tcp://${vars.a}.internal:1"})),
+    ],
+)
+@pytest.mark.parametrize("scheme", [Scheme.TCP, Scheme.TLS])
+def test_all_else_asks_the_gate(policy: dict[str, object], scheme: Scheme) -> None:
+    found = endpoint_policy([policy], scheme)
+    assert found.networks is None
+    assert json.loads(found.text).keys() == {"on_tcp_connect"}
+
+
+def test_what_tls_is_to_be_is_no_question() -> None:
+    found = endpoint_policy([connect(("terminate-tls", {}), ("deny", {}))], Scheme.TLS)
+    assert found.terminate is not None
+    assert "terminate" not in found.text
+
+
+@pytest.mark.parametrize(
+    ("policy", "code"),
+    [
+        (connect(("forward-internal", {"url": "https://inner.internal"})), NOT_SERVED),
+        (connect(("forward-internal", {"url": "tcp://inner.internal"})), URL_INVALID),
+        (connect(("forward-internal", {"url": "tcp://inner.example:1"})), BIND_INVALID),
+        (connect(("deny", {}), when=("req.method == 'GET'",)), BIND_INVALID),
+        (connect(("deny", {}), when=("conn.geo.country == 'x'",)), BIND_INVALID),
+        (connect(("custom-response", {"body": "x"})), BIND_INVALID),
+    ],
+)
+def test_what_no_connection_can_have(policy: dict[str, object], code: object) -> None:
+    with pytest.raises(PorticoError) as refused:
+        endpoint_policy([policy], Scheme.TCP)
+    assert refused.value.code is code
 
 
 def test_nothing_is_no_policy() -> None:

@@ -47,8 +47,15 @@ class ForwardInternal(ActionConfig):
         return self.on_error == "halt"
 
     def act(self, scene: Scene) -> Effect:
-        """Assumes that the endpoint is online."""
+        """Assumes that the endpoint is online, where nobody knows."""
         url = scene.fill(self.url)
         if not is_internal(url):
-            return Effect(f"{url} is no internal endpoint", Ending(End.RESPONSE, 502) if self.ends() else None)
-        return Effect("forwards", Ending(End.FORWARDED, to=url), assumed=True)
+            return Effect(f"{url} is no internal endpoint", self._nowhere(scene))
+        if scene.is_there is not None and scene.is_there(url) is None:
+            return Effect(f"{url} is not online", self._nowhere(scene))
+        return Effect("forwards", Ending(End.FORWARDED, to=url), assumed=scene.is_there is None)
+
+    def _nowhere(self, scene: Scene) -> Ending | None:
+        if not self.ends():
+            return None
+        return Ending(End.CLOSED) if scene.phase is Phase.TCP_CONNECT else Ending(End.RESPONSE, 502)

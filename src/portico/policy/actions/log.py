@@ -33,5 +33,6 @@ class Log(ActionConfig):
     def act(self, scene: Scene) -> Effect:
         """Tells what would be written."""
         metadata = filled(self.metadata, scene)
+        scene.logged.update(metadata)
         scene.result("log", {"metadata": metadata})
         return Effect(f"logs {to_json(metadata)}")

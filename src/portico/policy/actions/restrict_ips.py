@@ -7,6 +7,7 @@ from portico.policy.actions.action import ActionConfig, Compared, Likeness
 from portico.policy.actions.fields import Cidr, Switch, Text
 from portico.policy.effects import Effect, End, Ending, Scene
 from portico.policy.functions.addresses import in_network
+from portico.policy.functions.deciding import decides
 from portico.policy.phases import Phase
 
 
@@ -18,8 +19,7 @@ class RestrictIps(ActionConfig):
     MEANING = "Lets connections in by their address; headers such as X-Forwarded-For never count."
     COMPARED = Compared(
         Likeness.SAME,
-        "On endpoints of tcp and tls Envoy looks at the address before the first byte, and takes neither expressions "
-        "nor `ip_policies` there. `policy check` warns where `deny` stands alone, which lets nobody in.",
+        "`policy check` warns where `deny` stands alone, which lets nobody in.",
     )
 
     enforce: Switch = Field(default=True, description="`false`: only look, and leave the finding to later rules.")
@@ -49,7 +49,7 @@ class RestrictIps(ActionConfig):
         let_in = bool(allowed) and not denied
         action = "allow" if let_in else "deny"
         scene.result("restrict_ips", {"action": action, "matched_cidr": denied or allowed})
-        if self.ip_policies and not denied and not allowed:
+        if self.ip_policies and not denied and not allowed and not decides():
             return Effect("the IP policies are assumed to let it in", assumed=True)
         if let_in or not self.enforce:
             return Effect(f"{address} is let in" if let_in else f"{address} is denied, which is not enforced")

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from portico.policy import phases
+from portico.policy.functions.deciding import decides
 from portico.policy.functions.function import Function
 from portico.policy.phases import Phase
 
@@ -62,7 +63,9 @@ def _has_cookie(of: str) -> Callable[[str], bool]:
     return lambda name: name in _known(of)
 
 
-def _secret(_vault: str, _name: str) -> str:
+def _secret(vault: str, name: str) -> str:
+    if decides():  # control has filled in those that are there
+        raise ValueError(f"there is no secret {vault}/{name}")
     return HIDDEN
 
 
