@@ -29,7 +29,6 @@ from portico.envoy.binary import envoy_binary
 from portico.envoy.bootstrap import BootstrapSettings
 from portico.envoy.process import EnvoyProcess, ProcessSettings
 from portico.gate.byte_endpoints import DIRECTORY as BYTE_ENDPOINTS
-from portico.gate.byte_endpoints import DIRECTORY as BYTE_ENDPOINTS
 from portico.model.edge import SocketAddress
 from portico.model.errors import EDGE_NOT_READY, PorticoError
 from portico.relay.link import MOVE_SIGNAL
@@ -171,7 +170,6 @@ class Supervisor:
             "portico.gate",
             *("--listen-fd", str(descriptor), "--secrets", str(Path(node.run_dir, SECRETS_FILE))),
             *("--byte-endpoints", str(Path(node.run_dir, BYTE_ENDPOINTS))),
-            *counters_flags(node.database, Path(node.run_dir)),
             *("--edge-ca", str(Path(node.data_dir, CA_FILE)), "--internal", node.frame.internal_socket),
             *(part for network in node.policy_networks for part in ("--allow", network)),
             *("--log-format", node.log_format, "--log-level", node.log_level),

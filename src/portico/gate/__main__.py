@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--secrets", required=True, type=Path, help="file with the edge's secrets, written by control")
     parser.add_argument("--edge-ca", type=Path, help="PEM file of the edge's own authority")
     parser.add_argument("--internal", default="", help="Envoy's Unix socket for requests to internal endpoints")
+    parser.add_argument("--byte-endpoints", type=Path, help="directory with the endpoints of tcp and tls")
     parser.add_argument("--allow", action="append", default=[], help="network that is not public and may be asked")
     parser.add_argument("--log-format", choices=typing.get_args(logs.LogFormat), default="term")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
@@ -30,7 +31,7 @@ def main() -> None:
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
     reach = Reach(tuple(ipaddress.ip_network(network) for network in options.allow))
-    app = gate_app(reach, options.secrets, options.edge_ca, options.internal)
+    app = gate_app(reach, options.secrets, options.edge_ca, options.internal, options.byte_endpoints)
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on")
     with socket.socket(fileno=options.listen_fd) as listening:
         event_loop.run(uvicorn.Server(config).serve(sockets=[listening]))

@@ -14,6 +14,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from portico.gate.authority import Authority
+from portico.gate.byte_endpoints import ByteEndpoints
+from portico.gate.connection_wire import CONTENT_TYPE, PATH, read_question, write_answer
+from portico.gate.connections import Connections
 from portico.gate.errands import Errands
 from portico.gate.key_sets import KeySets
 from portico.gate.outbound import Outbound
@@ -35,12 +38,14 @@ def gate_app(
     edge_secrets: Path,
     edge_ca: Path | None = None,
     internal: str = "",
+    byte_endpoints: Path | None = None,
     providers: Mapping[str, Provider] = PROVIDERS,
     clock: Callable[[], float] = time.time,
 ) -> Starlette:
     """`edge_secrets` is the file of `seal.EdgeSecrets`; `edge_ca` an authority to trust beside the system's.
 
-    `internal` is Envoy's Unix socket for requests to internal endpoints.
+    `internal` is Envoy's Unix socket for requests to internal endpoints, `byte_endpoints` the directory of
+    `byte_endpoints.ByteEndpoints`.
     """
     outbound = Outbound(reach, edge_ca, internal)
     key_sets = KeySets(outbound, clock)
@@ -58,9 +63,24 @@ def gate_app(
             _route("/sign-in/path", SignInPath, sign_ins.path),
             _route("/tokens", Verification, verifications.ask),
             _route("/errands", Errand, errands.run),
+            *([_connections(byte_endpoints)] if byte_endpoints else []),
         ],
         lifespan=lifespan,
     )
+
+
+def _connections(directory: Path) -> Route:
+    connections = Connections(ByteEndpoints(directory))
+
+    async def ask(request: Request) -> Response:
+        try:
+            verdict = connections.decide(read_question(await request.body()))
+        except ValueError as error:  # Envoy closes the connection where it gets no answer
+            log.error("a connection cannot be decided", extra={"reason": str(error)})
+            return Response(status_code=400)
+        return Response(write_answer(verdict.passes, verdict.noted()), media_type=CONTENT_TYPE)
+
+    return Route(PATH, ask, methods=["POST"])
 
 
 def _route(path: str, kind: type[_Q], answer: Callable[[_Q], Awaitable[msgspec.Struct]]) -> Route:
