@@ -9,6 +9,7 @@ from portico.api.resource import Call, StoredResource
 from portico.api.shapes import Create, Ref, StoredView, Text, Update
 from portico.model.errors import API_FIELD_INVALID, API_TOO_MANY, PorticoError
 from portico.model.ip_rules import canonical_cidr
+from portico.store.changes import RecordChange
 
 if TYPE_CHECKING:
     from portico.store.ip_policies import IpPolicies, IpPolicy, IpPolicyRule, IpPolicyRules
@@ -111,6 +112,10 @@ class IpPolicyRuleResource(StoredResource["IpPolicyRule"]):
         """One rule."""
         policy = Ref(id=value.ip_policy_id, uri=call.uri("ip_policies", value.ip_policy_id))
         return IpPolicyRuleView(**self.fields(call, value), cidr=value.cidr, ip_policy=policy, action=value.action)
+
+    def change(self, value: "IpPolicyRule") -> RecordChange:
+        """Nobody but its policy is named anywhere."""
+        return RecordChange(IpPolicyResource.name, value.ip_policy_id, value.owner_id)
 
     async def created(self, node: Node, value: "IpPolicyRule") -> None:
         """Endpoints follow."""

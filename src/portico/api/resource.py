@@ -13,6 +13,7 @@ from portico.api.ports import Node
 from portico.api.shapes import Create, Update, View
 from portico.model.errors import API_FIELD_INVALID, API_FORBIDDEN, API_IN_USE, PorticoError
 from portico.model.owner import DEFAULT_OWNER, EVERYBODY, Owner, Role, Scope
+from portico.store.changes import RecordChange
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -183,6 +184,10 @@ class StoredResource(Resource[K]):
                 API_IN_USE, f"{value.id} is declared in the edge's settings file", fix="Take it out of that file."
             )
         self.records(unit).remove(value.id)
+
+    def change(self, value: K) -> RecordChange:
+        """What other nodes are told when one was made, changed or removed."""
+        return RecordChange(self.name, value.id, value.owner_id)
 
     async def created(self, node: Node, value: K) -> None:
         """Let it take effect. Raises PorticoError only where `may_fail`."""

@@ -241,6 +241,7 @@ def _create(resource: StoredResource[Any], context: Context) -> Callable[..., An
                 view = resource.show(call, value)
                 answer = (view.model_copy(update={"token": token}) if token else view).model_dump_json().encode()
                 _audit(call, unit, "create", resource, value.id, sorted(body.model_fields_set))
+                unit.tell(resource.change(value))
                 if key is not None:
                     unit.answers.add(call.caller.key_id, call.caller.api_key, key, asked, answer)
                 return value, answer
@@ -248,6 +249,7 @@ def _create(resource: StoredResource[Any], context: Context) -> Callable[..., An
         def undo() -> None:
             with context.store.write() as unit:
                 resource.records(unit).remove(value.id)
+                unit.tell(resource.change(value))
                 unit.audit.take_back(call.operation_id)
                 if key is not None:
                     unit.answers.take_back(call.caller.key_id, key)
@@ -277,11 +279,12 @@ def _update(resource: StoredResource[Any], context: Context) -> Callable[..., An
                 before = resource.records(unit).columns(id)
                 changed = resource.records(unit).change(id, **changes)
                 _audit(call, unit, "update", resource, id, sorted(body.model_fields_set))
+                unit.tell(resource.change(changed))
                 return changed, before
 
         def undo() -> None:
             with context.store.write() as unit:
-                resource.records(unit).change(id, **before)
+                unit.tell(resource.change(resource.records(unit).change(id, **before)))
                 unit.audit.take_back(call.operation_id)
 
         async with context.turn(resource):
@@ -305,6 +308,7 @@ def _delete(resource: StoredResource[Any], context: Context) -> Callable[..., An
                 _check_etag(if_match, resource.show(call, value))
                 resource.remove(call, unit, value)
                 _audit(call, unit, "delete", resource, id, [])
+                unit.tell(resource.change(value))
                 return value
 
         async with context.turn(resource):
@@ -325,6 +329,7 @@ def _detach(resource: StoredResource[Any], context: Context, reference: str) -> 
                 _check_etag(if_match, resource.show(call, context.find(call, unit, resource, id)))
                 changed = resource.records(unit).change(id, **{f"{reference}_id": None})
                 _audit(call, unit, "update", resource, id, [f"{reference}_id"])
+                unit.tell(resource.change(changed))
                 return changed
 
         value = await asyncio.to_thread(write)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ class Change:
 
     before: LiveBind | None
     bind: LiveBind
+    served: CloudEndpoint | None = None
+    """What was served before."""
 
     @property
     def urls(self) -> set[EndpointUrl]:
@@ -41,6 +44,8 @@ class Cloud:
         self._registry = registry
         self._store = store
         self._minimum = minimum
+        self._served: dict[str, CloudEndpoint] = {}
+        """By id, as they are served."""
 
     def begin(self) -> None:
         """Put all of them online. One that a rule forbids by now is logged, and the others are served."""
@@ -78,17 +83,35 @@ class Cloud:
         """Make the registry know it as it is now. Raises PorticoError with the rule that forbids it."""
         session = self._session(endpoint.owner_id)
         before = self._registry.find_bind(session, request.bind_id)
-        return Change(before, self._bind(session, request))
+        change = Change(before, self._bind(session, request), self._served.get(endpoint.id))
+        self._served[endpoint.id] = endpoint
+        return change
 
     def undo(self, change: Change) -> None:
         """Back to what was before."""
         self._registry.unbind(change.bind.session, change.bind.id)
-        if change.before is not None:
+        self._served = {ident: one for ident, one in self._served.items() if _bind_id(one) != change.bind.id}
+        if change.before is not None and change.served is not None:
             self._bind(change.before.session, change.before.request)
+            self._served[change.served.id] = change.served
 
     def take(self, endpoint: CloudEndpoint) -> EndpointUrl | None:
         """Forget it; the URL that it had."""
+        self._served.pop(endpoint.id, None)
         return self._registry.unbind(_session_id(endpoint.owner_id), _bind_id(endpoint))
+
+    def served(self, ident: str) -> CloudEndpoint | None:
+        """The one of this id as it is served now."""
+        return self._served.get(ident)
+
+    def differing(self, ids: Iterable[str] | None = None) -> list[tuple[str, CloudEndpoint | None]]:
+        """Those (of these ids) that are not served as the store has them, each with what it has. For any thread."""
+        with self._store.read() as unit:
+            stored = unit.cloud_endpoints.all() if ids is None else unit.cloud_endpoints.some(ids)
+        kept = {endpoint.id: endpoint for endpoint in stored}
+        known = self._served.copy()
+        wanted = {*kept, *known} if ids is None else set(ids)
+        return [(ident, kept.get(ident)) for ident in sorted(wanted) if kept.get(ident) != known.get(ident)]
 
     def _bind(self, session: str, request: BindRequest) -> LiveBind:
         address = f"cloud/{request.bind_id}"

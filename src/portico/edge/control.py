@@ -29,7 +29,8 @@ from portico.edge.live import CertificatesInUse, Live, Reservations
 from portico.edge.name_lookup import NameLookup
 from portico.edge.node import NODE_FILE, Node
 from portico.edge.notices import notify
-from portico.edge.policy_data import names_ip_policies, with_ip_policies
+from portico.edge.other_nodes import OtherNodes
+from portico.edge.policy_data import reads_data, with_ip_policies
 from portico.edge.public_names import PublicNames
 from portico.edge.publisher import Publisher
 from portico.edge.registry import Registry
@@ -121,6 +122,7 @@ class Control:
             self._acme.state if self._acme else lambda _: None,
             self._cloud,
         )
+        self._others = OtherNodes(self._store, self._registry, self._cloud, self._live)
         self._taking_over: asyncio.Task[None] | None = None
         self._resynced = asyncio.Event()
         self._serving = False
@@ -151,7 +153,7 @@ class Control:
             notify("READY=1")
             log.info("control serves", extra={"endpoints": sum(1 for _ in self._registry.urls)})
             self._want_certificates()
-            repeated = (self._renew_certificates(), self._lookup.run())
+            repeated = (self._renew_certificates(), self._lookup.run(), self._others.run())
             tasks = [asyncio.create_task(work) for work in repeated]
             await stop.wait()
             for task in tasks:
@@ -235,7 +237,7 @@ class Control:
                 self._on_online(endpoint)
 
     def _policy_data(self, policy: str, owner_id: str) -> str:
-        if not names_ip_policies(policy) and "secrets" not in policy:
+        if not reads_data(policy):
             return policy
         # Imported here: an edge without policies does not load their language.
         from portico.edge.policy_secrets import with_secrets

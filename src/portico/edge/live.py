@@ -149,7 +149,7 @@ class Live:
         """Take a cloud endpoint offline."""
         url = self._cloud.take(endpoint)
         if url is not None:
-            await self._refresh([url])
+            await self.refresh([url])
 
     def automatic_certificate(self, host: str) -> AutomaticState | None:
         """How the automatic certificate that serves a name does."""
@@ -175,20 +175,21 @@ class Live:
     async def reservations_changed(self) -> None:
         """Domains or addresses have been reserved or given free."""
         self._reservations.read()
-        await self._refresh(self._registry.reserve(self._reservations.domains, self._reservations.ports))
+        await self.refresh(self._registry.reserve(self._reservations.domains, self._reservations.ports))
         await self._replace_certificates()
 
     async def policy_data_changed(self, owner_id: str, word: str) -> None:
         """Publish what reads it anew."""
         endpoints = (endpoint for url in self._registry.urls if (endpoint := self._registry.endpoint(url)))
-        await self._refresh([one.url for one in endpoints if one.owner == owner_id and word in one.traffic_policy])
+        await self.refresh([one.url for one in endpoints if one.owner == owner_id and word in one.traffic_policy])
 
     async def certificates_changed(self) -> None:
         """Uploaded certificates, or the domains that name them, have changed."""
         self._reservations.read()
         await self._replace_certificates()
 
-    async def _refresh(self, urls: Iterable[EndpointUrl]) -> None:
+    async def refresh(self, urls: Iterable[EndpointUrl]) -> None:
+        """Publish what is served there now; what cannot be published is logged."""
         for url in urls:
             try:
                 await self._publisher.refresh(url)
@@ -196,7 +197,7 @@ class Live:
                 log.error("a change is not published", extra={"url": str(url), "reason": error.message})
 
     async def _replace_certificates(self) -> None:
-        await self._refresh(self._in_use.outdated())
+        await self.refresh(self._in_use.outdated())
         try:
             await self._publisher.replace(self._in_use.secrets())
         except PorticoError as error:

@@ -15,6 +15,11 @@ def names_ip_policies(policy: str) -> bool:
     return any(key in policy for key in _KEYS)
 
 
+def reads_data(policy: str) -> bool:
+    """Whether a policy may name what changes while the policy stays: IP policies, or secrets."""
+    return names_ip_policies(policy) or "secrets" in policy
+
+
 def with_ip_policies(policy: str, networks_of: Callable[[Collection[str]], IpRules]) -> str:
     """The policy with what its IP policies say now in place of their ids. Nobody is let in by one that is gone."""
     phases: dict[str, list[dict[str, Any]]] = json.loads(policy)

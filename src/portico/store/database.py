@@ -1,9 +1,13 @@
 """What a store asks of the database under it: the part in which SQLite and PostgreSQL differ."""
 
+from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from portico.store.changes import RecordChange
 
 
 class Database(Protocol):
@@ -27,6 +31,12 @@ class Database(Protocol):
 
     def check(self) -> None:
         """Look whether it can be used at all."""
+
+    def tell(self, session: Session, payload: str) -> None:
+        """Tell the other nodes, once the transaction of `session` is committed."""
+
+    def changes(self, own: str) -> AsyncGenerator[RecordChange | None]:
+        """What nodes other than `own` have told; None where anything may have changed. Ends where nobody shares it."""
 
     def explained(self) -> AbstractContextManager[None]:
         """Work on it: errors of the database become PorticoError, but for IntegrityError, a fault of the caller."""

@@ -7,7 +7,7 @@ Writes are rare, and readers wait for nobody.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -15,9 +15,11 @@ from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy import exc as database_errors
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from portico.model.errors import DATABASE_UNUSABLE, STORE_UNUSABLE, PorticoError
+from portico.store.changes import CHANNEL, RecordChange
 from portico.store.migrate import MIGRATES
 
 WRITE_LOCK: Final = int.from_bytes(b"portico\0", "big")
@@ -46,14 +48,15 @@ class Postgres:
 
     def __init__(self, url: str) -> None:
         """Nothing is connected yet. Raises PorticoError(STORE_UNUSABLE): the URL is none, or psycopg is missing."""
-        target = _target(url)
+        self._target = target = target_of(url)
         hosts = target.query.get("host", target.host or "this machine")
         listed = ", ".join(hosts) if isinstance(hosts, tuple) else hosts
         self.name: Final = f"the PostgreSQL database {target.database!r} at {listed}" + (
             f":{target.port}" if target.port else ""
         )
-        self.reader: Final = _engine(target, _READERS, overflow=_READERS)
-        self.writer: Final = _engine(target, _WRITERS, overflow=0)
+        # A server that was restarted is no news to the unit that comes next.
+        self.reader: Final = engine(target, _READERS, overflow=_READERS, pool_pre_ping=True)
+        self.writer: Final = engine(target, _WRITERS, pool_pre_ping=True)
         event.listen(self.reader, "connect", _only_read)
         event.listen(self.writer, "begin", _wait_for_turn)
         self._rest_until = 0.0
@@ -63,6 +66,17 @@ class Postgres:
         """Whether it answers."""
         with self.reader.connect() as connection:
             connection.execute(text("SELECT 1"))
+
+    def tell(self, session: Session, payload: str) -> None:
+        """With the commit, and not without it, all who listen hear it."""
+        session.execute(text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": payload})
+
+    def changes(self, own: str) -> AsyncGenerator[RecordChange | None]:
+        """What other nodes tell."""
+        from portico.store.notifications import notifications
+
+        _, options = self.reader.dialect.create_connect_args(self._target)
+        return notifications(self.name, {**options, **_options(self._target)}, own, self._answers)
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -75,25 +89,25 @@ class Postgres:
         except database_errors.IntegrityError:
             raise  # a fault of the caller
         except (database_errors.DBAPIError, database_errors.TimeoutError) as error:
-            self._last_reason = _reason(error)
+            self._last_reason = reason_of(error)
             if _is_unreachable(error):
                 self._rest_until = time.monotonic() + _REST * (time.monotonic() - began)
             raise self._error(self._last_reason) from None
-
-    def answers_again(self) -> None:
-        """Somebody has reached it."""
-        self._rest_until = 0.0
 
     def close(self) -> None:
         """Close all connections."""
         self.reader.dispose()
         self.writer.dispose()
 
+    def _answers(self) -> None:
+        self._rest_until = 0.0
+
     def _error(self, reason: str) -> PorticoError:
         return PorticoError(DATABASE_UNUSABLE, f"cannot use {self.name}: {reason}")
 
 
-def _target(url: str) -> URL:
+def target_of(url: str) -> URL:
+    """What SQLAlchemy connects to. Raises PorticoError(STORE_UNUSABLE): the URL is none, or psycopg is missing."""
     try:
         import psycopg  # noqa: F401 - SQLAlchemy would tell of its absence in words of its own
 
@@ -112,17 +126,23 @@ def _target(url: str) -> URL:
         ) from None
 
 
-def _engine(target: URL, connections: int, *, overflow: int) -> Engine:
-    usual: dict[str, Any] = {"connect_timeout": _CONNECT_SECONDS, "application_name": "portico", **_LIFE_SIGNS}
+def engine(target: URL, connections: int, *, overflow: int = 0, **options: Any) -> Engine:
+    """Nothing is connected yet; `options` are SQLAlchemy's."""
     return create_engine(
         target,
         hide_parameters=True,
         pool_size=connections,
         max_overflow=overflow,
         pool_timeout=_PATIENCE,
-        pool_pre_ping=True,  # a server that was restarted is no news to the unit that comes next
-        connect_args={name: value for name, value in usual.items() if name not in target.query},
+        connect_args=_options(target),
+        **options,
     )
+
+
+def _options(target: URL) -> dict[str, Any]:
+    """What the URL does not say itself."""
+    usual: dict[str, Any] = {"connect_timeout": _CONNECT_SECONDS, "application_name": "portico", **_LIFE_SIGNS}
+    return {name: value for name, value in usual.items() if name not in target.query}
 
 
 def _only_read(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
@@ -147,7 +167,7 @@ def _is_unreachable(error: Exception) -> bool:
     return error.connection_invalidated or getattr(error.orig, "sqlstate", None) is None
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """What the driver or the server says; never the statement, and never a value."""
     if not isinstance(error, database_errors.DBAPIError):
         return f"all its connections are busy for {_PATIENCE:g} s"

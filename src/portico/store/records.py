@@ -1,6 +1,6 @@
 """What the repositories of owners' things have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import Select, inspect, select
@@ -13,6 +13,8 @@ R = TypeVar("R", bound=Record)
 V = TypeVar("V")
 ACTING_USER: Final = "portico_user"
 """Key of `Session.info`: id of the user whose new rows will be."""
+_BATCH: Final = 500
+"""Values of one IN: databases have limits."""
 
 
 class Records(Generic[R, V]):
@@ -46,6 +48,15 @@ class Records(Generic[R, V]):
         """The one of this id, if `scope` sees it."""
         row = self._session.scalar(self._within(scope).where(self._table.id == record_id))
         return None if row is None else self._to_value(row)
+
+    def some(self, ids: Iterable[str]) -> list[V]:
+        """Those of these ids that are there."""
+        wanted = sorted(ids)
+        found: list[V] = []
+        for first in range(0, len(wanted), _BATCH):
+            some = select(self._table).where(self._table.id.in_(wanted[first : first + _BATCH]))
+            found += [self._to_value(row) for row in self._session.scalars(some)]
+        return found
 
     def change(self, record_id: str, **changes: object) -> V:
         """Set columns of the row, which must be there."""

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -11,9 +11,11 @@ from sqlalchemy import URL, Engine, create_engine, event, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from portico.model.errors import STORE_UNUSABLE, PorticoError
+from portico.store.changes import RecordChange
 
 FILE_NAME: Final = "portico.db"
 _BUSY_MILLISECONDS: Final = 5_000
@@ -39,6 +41,15 @@ class SqliteFile:
             result = connection.execute(text("PRAGMA quick_check(1)")).scalar_one()
             if result != "ok":
                 raise sqlite3.DatabaseError(result)
+
+    def tell(self, session: Session, payload: str) -> None:
+        """Nobody else is there."""
+
+    async def changes(self, own: str) -> AsyncGenerator[RecordChange | None]:
+        """None at all."""
+        nobody: tuple[RecordChange, ...] = ()
+        for change in nobody:
+            yield change
 
     @contextmanager
     def explained(self) -> Iterator[None]:
