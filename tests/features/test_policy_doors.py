@@ -20,6 +20,7 @@ from kit.edge import RunningEdge, running_edge
 from kit.identity_provider import CLIENT_ID, CLIENT_SECRET, identity_provider
 from kit.visit import visit, visit_async
 from kit.web_service import web_service
+from kit.websocket_bytes import ask
 from portico import PorticoError
 from portico.model.errors import BIND_INVALID, NOT_SERVED
 
@@ -81,6 +82,14 @@ def by_compression(edge: RunningEdge, url: str) -> None:
     answers = [visit(edge, url, "/headers", headers={**big, "accept-encoding": one}) for one in ("gzip", "identity")]
     assert [answer.headers.get("content-encoding") for answer in answers] == ["gzip", None]
     assert answers[0].json()["x-big"] == big["x-big"]
+
+
+def by_websocket(edge: RunningEdge, url: str) -> None:
+    refused = visit(edge, url)
+    assert (refused.status_code, refused.headers["ngrok-error-code"]) == (400, "ERR_NGROK_3206")
+    answer = ask(url, edge.ca, b"GET /headers HTTP/1.1\r\nhost: bytes\r\nconnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b'"bytes"' in answer
 
 
 def by_agent(edge: RunningEdge, url: str) -> None:
@@ -153,6 +162,12 @@ FAMILIES = {
         by_headers,
     ),
     "compression": Family(("--compression",), {"compression": True}, {"compression": True}, by_compression),
+    "websocket": Family(
+        ("--websocket-tcp-converter",),
+        {"websocket_tcp_converter": True},
+        {"websocket_tcp_converter": True},
+        by_websocket,
+    ),
     "user-agents": Family(
         ("--ua-filter-allow", "^good/", "--ua-filter-deny", "^bad/"),
         {"user_agent_filter": {"allow": ["^good/"], "deny": ["^bad/"]}},

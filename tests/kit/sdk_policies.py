@@ -12,6 +12,7 @@ from kit.curl import Answer, curl
 from kit.edge import RunningEdge
 from kit.sdk_fixtures import Upstreams
 from kit.sdk_program import Sdk, SdkError, SdkProgram
+from kit.websocket_bytes import ask, read_all, websocket
 
 DENY = '{"on_http_request": [{"actions": [{"type": "deny", "config": {"status_code": 451}}]}]}'
 TAGGED = (
@@ -75,6 +76,20 @@ class ModuleChecks:
         fields = _fields(curl(url, sdk_edge.ca, "--http1.1", "-i", "--compressed", *padding))
         assert fields["content-encoding"] in ("gzip", "br", "deflate")
         assert "content-encoding" not in _fields(curl(url, sdk_edge.ca, "--http1.1", "-i", *padding))
+
+    def test_websockets_of_bytes(
+        self, sdk: Sdk, agent: SdkProgram, sdk_edge: RunningEdge, upstreams: Upstreams
+    ) -> None:
+        sdk.needs("modules")
+        calls = [["websocket_tcp_conversion"]]
+        url = agent.forward(_to(upstreams.web), calls=calls).url
+        answer = curl(url, sdk_edge.ca, "--http1.1", "-i")
+        assert (answer.status, _fields(answer)["ngrok-error-code"]) == (400, "ERR_NGROK_3206")
+        request = b"GET /headers HTTP/1.1\r\nhost: bytes\r\nconnection: close\r\n\r\n"
+        assert ask(url, sdk_edge.ca, request).startswith(b"HTTP/1.1 200 ")
+        with websocket(agent.forward(_to(upstreams.closed), calls=calls).url, sdk_edge.ca) as connection:
+            assert read_all(connection) == b""
+            assert (connection.close_code, (connection.close_reason or "")[:12]) == (1011, "PORTICO_8012")
 
     def test_user_agents(self, sdk: Sdk, agent: SdkProgram, sdk_edge: RunningEdge, upstreams: Upstreams) -> None:
         sdk.needs("modules")

@@ -194,7 +194,7 @@ class Agent:
             tls=None if agent_tls is None else server_context(agent_tls, alpn_of(request)),
         )
         known_as = name or request.name or f"endpoint-{len(self.endpoints) + 1}"
-        speaks_http1 = request.kind.is_http and request.app_protocol != "http2"
+        speaks_http1 = request.kind.is_http and request.app_protocol != "http2" and not request.carries_bytes
         if inspect and self.inspector is not None and speaks_http1:
             forwarder.observe = self._observer(self.inspector, known_as, http_meter)
         if self._traces is not None and speaks_http1:
@@ -257,6 +257,8 @@ def _tracing(
 
 def alpn_of(request: BindRequest) -> tuple[str, ...]:
     """The ALPN name of what the upstream speaks; nothing where that is not known to be HTTP."""
+    if request.carries_bytes:
+        return ()
     if request.app_protocol == "http2":
         return ("h2",)
     if request.app_protocol or request.kind.is_http or request.kind is BindKind.LABELED:

@@ -133,6 +133,11 @@ class BindRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     """`labeled` only."""
 
+    @property
+    def carries_bytes(self) -> bool:
+        """Whether the upstream gets bytes of visitors' WebSockets, though visitors speak HTTP."""
+        return self.kind.is_http and self.http.websocket_tcp_converter
+
     def wire(self, previous_id: str = "", token: str = "", opts: Json | None = None) -> Json:
         """The Bind (or StartTunnelWithLabel) message.
 

@@ -50,6 +50,7 @@ def bind_request(bind: Bind, minimum: TlsVersion = TlsVersion.TLS_1_2) -> BindRe
         traffic_policy=policy.text,
         upstream_http=_upstream_http(bind.forwards_proto),
         proxy_protocol=_proxy_protocol(options.proxy_proto),
+        websocket_bytes=_websocket_bytes(scheme, bind, options),
         host_header=host_header(options),
         networks=both(_networks(options), policy.networks),
         options=_kept(bind.opts),
@@ -128,6 +129,16 @@ def _host_and_port(written: str) -> tuple[str | None, int | None]:
         return parts.hostname or None, parts.port or None
     except ValueError:
         raise PorticoError(BIND_INVALID, f"{written!r} has no valid port") from None
+
+
+def _websocket_bytes(scheme: Scheme, bind: Bind, options: BindOptions) -> bool:
+    if options.websocket_tcp_converter is None:
+        return False
+    if scheme not in (Scheme.HTTP, Scheme.HTTPS):
+        raise PorticoError(BIND_INVALID, f"the WebSocket converter is for http and https endpoints, not for {scheme}")
+    if _upstream_http(bind.forwards_proto) != 1:
+        raise PorticoError(BIND_INVALID, "the WebSocket converter's upstream gets bytes, and no HTTP/2")
+    return True
 
 
 def _edge_tls(

@@ -313,12 +313,14 @@ def bind_lease(bind: LiveBind) -> BindLease:
         session=bind.session,
         bind=bind.id,
         address=bind.address,
-        proto=str(scheme),
+        # To an agent these are bytes: ngrok's SDKs would write an HTTP page where they reach no upstream.
+        proto=str(Scheme.TCP if request.websocket_bytes else scheme),
         url=str(bind.url),
         edge_type="0" if request.scheme else EDGE_TYPES[scheme],
         passthrough_tls=scheme is Scheme.TLS and request.tls is None,
         proxy_protocol=request.proxy_protocol,
-        visitor_address=not is_http or request.proxy_protocol > 0,
+        visitor_address=not is_http or request.tells_visitor,
         http=request.upstream_http if is_http else 0,
+        websocket_bytes=request.websocket_bytes,
         lease=msgspec.to_builtins(bind),
     )

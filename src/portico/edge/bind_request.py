@@ -32,6 +32,8 @@ class BindRequest:
     tls: EdgeTls | None = None
     upstream_http: int = 1
     proxy_protocol: int = 0
+    websocket_bytes: bool = False
+    """Whether visitors' WebSockets are streams of bytes to the session: `BindLease.websocket_bytes`."""
     host_header: str | None = None
     networks: Networks | None = None
     pooling: bool = False
@@ -57,3 +59,11 @@ class BindRequest:
     """On a re-bind: the id that the agent goes on using."""
     token: str = ""
     """On a re-bind: what proves that the id is the agent's own."""
+
+    @property
+    def tells_visitor(self) -> bool:
+        """Whether HTTP connections begin with a PROXY header.
+
+        Where the upstream wants one, and where it gets bytes: no field of a request tells it then who has come.
+        """
+        return self.proxy_protocol > 0 or self.websocket_bytes

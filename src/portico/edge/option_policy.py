@@ -7,16 +7,14 @@ https://ngrok.com/docs/agent/cli/ and in the SDKs' references.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from portico.model.errors import BIND_INVALID, NOT_SERVED, PorticoError
+from portico.model.errors import BIND_INVALID, PorticoError
 from portico.tunnel.messages import BindOptions
 
 Phases = dict[str, list[Mapping[str, Any]]]
 
 
 def option_policy(options: BindOptions) -> Phases:
-    """Their rules by phase; none where no such option is on. Raises PorticoError: BIND_INVALID, NOT_SERVED."""
-    if options.websocket_tcp_converter is not None:
-        raise PorticoError(NOT_SERVED, "this edge does not offer the websocket converter")
+    """Their rules by phase; none where no such option is on. Raises PorticoError(BIND_INVALID)."""
     request = [
         *_user_agents(options.user_agent_filter),
         *_configured("circuit-breaker", options.circuit_breaker),

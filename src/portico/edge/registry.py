@@ -417,7 +417,7 @@ def _endpoint(url: EndpointUrl, request: BindRequest, addresses: tuple[Address, 
         addresses=addresses,
         tls=(request.tls or EdgeTls()) if url.scheme is Scheme.HTTPS else request.tls,
         upstream_http=request.upstream_http,
-        proxy_protocol=request.proxy_protocol > 0,
+        proxy_protocol=request.tells_visitor,
         host_header=request.host_header,
         networks=request.networks,
         traffic_policy=request.traffic_policy,
@@ -430,6 +430,8 @@ def _check_agreement(url: EndpointUrl, first: BindRequest, request: BindRequest)
     for option in ("tls", "upstream_http", "host_header", "networks", "traffic_policy"):
         if getattr(first, option) != getattr(request, option):
             raise PorticoError(BIND_INVALID, f"the pool of {url} has another {option}; all its members must agree")
+    if first.websocket_bytes != request.websocket_bytes:
+        raise PorticoError(BIND_INVALID, f"the pool of {url} has members with and without the WebSocket converter")
     if (first.proxy_protocol > 0) != (request.proxy_protocol > 0):
         raise PorticoError(BIND_INVALID, f"the members of the pool of {url} must agree on the PROXY protocol")
 

@@ -35,6 +35,7 @@ def ssh_request(forward: SshForward, naming: Naming) -> BindRequest:
         port=port,
         upstream_http=command.upstream_http,
         proxy_protocol=command.proxy_protocol,
+        websocket_bytes=asked.websocket_bytes,
         host_header=command.host_header or asked.host_header,
         tls=asked.tls,
         networks=asked.networks,
@@ -49,7 +50,8 @@ def ssh_request(forward: SshForward, naming: Naming) -> BindRequest:
 
 def _of_visitors(scheme: Scheme, command: Command) -> BindRequest:
     """What is asked of visitors, read as an agent's bind is."""
-    asked = bind_request(Bind(proto=str(scheme), opts=command.options))
+    version = "http2" if command.upstream_http == 2 else ""
+    asked = bind_request(Bind(proto=str(scheme), opts=command.options, forwards_proto=version))
     if scheme is Scheme.TLS and asked.tls is not None:
         raise PorticoError(NOT_OVER_SSH, "SSH does not support termination at the edge", fix=_NO_END)
     return asked

@@ -6,13 +6,17 @@ import itertools
 import os
 import socket
 import time
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from portico.model.errors import ErrorCode
 from portico.relay.carriage import Carrier
 from portico.relay.link import BindLease
 from portico.relay.visitors import Visitor
+
+if TYPE_CHECKING:
+    from portico.relay.websocket_converter import WebSocketVisitor
 
 BACKLOG: Final = 1024
 
@@ -41,7 +45,7 @@ class Bind:
     def __init__(self, path: str) -> None:
         self.path = path
         self.lease: BindLease | None = None
-        self.visitors: set[Visitor] = set()
+        self.visitors: Collection[Visitor | WebSocketVisitor] = ()
         self.failure: tuple[ErrorCode, str] | None = None
         """What the agent said last of a failure of the upstream."""
         self.failed_at = 0.0
@@ -58,9 +62,19 @@ class Bind:
         """Turn visitors into streams of `carrier`."""
         self.lease = lease
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(
-            lambda: Visitor(lease, carrier, self.visitors), sock=self._socket, backlog=BACKLOG
-        )
+        self._server = await loop.create_unix_server(self._welcome(lease, carrier), sock=self._socket, backlog=BACKLOG)
+
+    def _welcome(self, lease: BindLease, carrier: Carrier) -> Callable[[], asyncio.Protocol]:
+        """What makes the protocol of a visitor's connection."""
+        if not lease.websocket_bytes:
+            visitors: set[Visitor] = set()
+            self.visitors = visitors
+            return lambda: Visitor(lease, carrier, visitors)
+        from portico.relay.websocket_converter import WebSocketVisitor
+
+        websockets: set[WebSocketVisitor] = set()
+        self.visitors = websockets
+        return lambda: WebSocketVisitor(lease, carrier, websockets)
 
     def close(self) -> None:
         """Stop listening; visitors who are connected stay."""

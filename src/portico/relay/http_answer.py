@@ -1,6 +1,7 @@
 """The relay's own HTTP/1.1 answers, for the two moments when nobody else can say what went wrong."""
 
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -18,15 +19,18 @@ NO_AGENT: Final = (
 )
 
 
-def error_page(code: ErrorCode, detail: str, head: bytes, mark: str, *, unseen: bool = False) -> bytes:
+def error_page(
+    code: ErrorCode, detail: str, head: bytes, mark: str, *, unseen: bool = False, fields: Sequence[str] = ()
+) -> bytes:
     """A page for the visitor whose request begins with `head`.
 
-    `mark` names the response header that tells Envoy the error's number; `unseen` see `pages.mark_fields`.
+    `mark` names the response header that tells Envoy the error's number; `unseen` see `pages.mark_fields`; `fields`
+    are further lines of the head.
     """
     accept = _ACCEPT.search(head)
     content_type, body = pages.render(code, detail, accept[1].decode("latin-1") if accept else "")
-    fields = [f"{name}: {value}" for name, value in pages.mark_fields(code, mark, unseen=unseen)] if mark else []
-    return _response(code.status or 502, content_type, body, fields, bodiless=head.startswith(b"HEAD "))
+    marks = [f"{name}: {value}" for name, value in pages.mark_fields(code, mark, unseen=unseen)] if mark else []
+    return _response(code.status or 502, content_type, body, [*fields, *marks], bodiless=head.startswith(b"HEAD "))
 
 
 def is_framed(answer: bytes) -> bool:

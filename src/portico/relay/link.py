@@ -56,6 +56,8 @@ class BindLease(msgspec.Struct, kw_only=True):
     """Whether connections to the socket begin with a PROXY v2 header that tells the visitor's address."""
     http: int = 0
     """HTTP version that Envoy speaks on the socket (1 or 2); 0 where the bytes are not HTTP."""
+    websocket_bytes: bool = False
+    """Whether visitors come by WebSockets, whose messages are the stream's bytes; the socket's HTTP is 1.1 then."""
     lease: dict[str, object]
 
 

@@ -95,7 +95,7 @@ class Visitor(asyncio.Protocol):
             # Nobody half-closes an HTTP connection to us: Envoy's end of file means that it has left.
             return False
         self._passage.stream.write_eof()
-        if self._has_left():
+        if has_left(self.transport):
             return False
         self._watch()
         return True
@@ -307,24 +307,25 @@ class Visitor(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._look)
 
     def _look(self) -> None:
-        if self._has_left():
+        if has_left(self.transport):
             self.transport.abort()
         else:
             self._watch()
-
-    def _has_left(self) -> bool:
-        """Whether the visitor's side is closed in both directions, which reading does not tell from half-closed."""
-        connection: socket.socket | None = self.transport.get_extra_info("socket")
-        if connection is None or connection.fileno() < 0:
-            return True
-        poll = select.poll()
-        poll.register(connection.fileno(), 0)
-        return bool(poll.poll(0))
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def has_left(transport: asyncio.Transport) -> bool:
+    """Whether the visitor's side is closed in both directions, which reading does not tell from half-closed."""
+    connection: socket.socket | None = transport.get_extra_info("socket")
+    if connection is None or connection.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(connection.fileno(), 0)
+    return bool(poll.poll(0))
 
 
 class Passage(StreamHandler):

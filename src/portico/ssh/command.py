@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from portico.model.errors import NOT_OVER_SSH, OPTION_INVALID, PorticoError
-from portico.ssh.visitor_flags import COMPRESSION, POLICY, VISITOR_FLAGS, Options, add, check
+from portico.ssh.visitor_flags import POLICY, VISITOR_FLAGS, VISITOR_SWITCHES, Options, add, check
 
 PROTOCOLS: Final = ("http", "tls", "tcp")
 MAX_COMMAND: Final = 16_384
@@ -72,6 +72,7 @@ Flags:
 
 Flags of http about visitors:
   --basic-auth USER:PASSWORD, --compression, --circuit-breaker SHARE
+  --websocket-tcp-converter        WebSockets of visitors become plain bytes for your upstream
   --oauth PROVIDER, --oauth-client-id, --oauth-client-secret, --oauth-allow-domain, --oauth-allow-email, --oauth-scope
   --oidc ISSUER, --oidc-client-id, --oidc-client-secret, --oidc-scope
   --request-header-add, --request-header-remove, --response-header-add, --response-header-remove
@@ -112,7 +113,7 @@ _HTTP_VERSIONS: Final[dict[str, object]] = {"http1": 1, "http2": 2}
 _CHOICES: Final[dict[str, tuple[str, dict[str, object]]]] = {
     "--pooling-enabled": ("pooling", _BOOLEAN),
     "--inspect": ("", _BOOLEAN),
-    COMPRESSION: ("compression", _BOOLEAN),
+    **dict.fromkeys(VISITOR_SWITCHES, ("on", _BOOLEAN)),
     "--binding": ("", {"public": True}),
     "--scheme": ("scheme", {"http": "http", "https": "https"}),
     "--upstream-protocol": ("upstream_http", _HTTP_VERSIONS),
@@ -127,20 +128,20 @@ _ONLY: Final = {
     "--subdomain": ("http", "tls"),
     "--remote-addr": ("tcp",),
     **{flag: known.protocols for flag, known in VISITOR_FLAGS.items()},
-    COMPRESSION: ("http",),
+    **dict.fromkeys(VISITOR_SWITCHES, ("http",)),
     **dict.fromkeys(("--scheme", "--host-header", "--upstream-protocol", "--app-protocol", "--inspect"), ("http",)),
 }
 """Flags that not every protocol has."""
-_SWITCHES: Final = ("--pooling-enabled", "--inspect", COMPRESSION)
+_SWITCHES: Final = ("--pooling-enabled", "--inspect", *VISITOR_SWITCHES)
 _CERTIFICATE: Final = ("--crt", "--key")
 _FILES: Final = ("--traffic-policy-file", "--traffic-policy-url", "--policy-file")
 _OF_THE_AGENT: Final = (
     *_FILES,
-    *("--websocket-tcp-converter", "--upstream-tls-verify", "--upstream-tls-verify-cas", "--config", "--authtoken"),
+    *("--upstream-tls-verify", "--upstream-tls-verify-cas", "--config", "--authtoken"),
     *("--region", "--log", "--log-format", "--log-level"),
 )
 _KNOWN: Final = (
-    *_TEXT, *_CHOICES, *_CERTIFICATE, *_OF_THE_AGENT, *VISITOR_FLAGS, COMPRESSION, POLICY,
+    *_TEXT, *_CHOICES, *_CERTIFICATE, *_OF_THE_AGENT, *VISITOR_FLAGS, *VISITOR_SWITCHES, POLICY,
     "--terminate-at", "--mutual-tls-cas", "--help",
 )  # fmt: skip
 
@@ -170,8 +171,8 @@ def _command(protocol: str, words: list[str]) -> Command:
     options: Options = {}
     for flag, value in _flags(protocol, words):
         field = _field(protocol, flag, value)
-        if flag == COMPRESSION:
-            options |= {"Compression": {}} if field["compression"] else {}
+        if flag in VISITOR_SWITCHES:
+            options |= {VISITOR_SWITCHES[flag]: {}} if field["on"] else {}
         elif flag == POLICY:
             options["TrafficPolicy"] = value
         elif flag in VISITOR_FLAGS:

@@ -74,7 +74,8 @@ VISITOR_FLAGS: Final = {
     "--verify-webhook": VisitorFlag("WebhookVerification", "provider", _text),
     "--verify-webhook-secret": VisitorFlag("WebhookVerification", "secret", _text),
 }
-COMPRESSION: Final = "--compression"
+VISITOR_SWITCHES: Final = {"--compression": "Compression", "--websocket-tcp-converter": "WebsocketTCPConverter"}
+"""Those that are on or off, with the object that is there where they are on."""
 POLICY: Final = "--traffic-policy"
 """Portico's own: the policy itself, for SSH sends no file."""
 _NEEDED: Final = {

@@ -221,7 +221,6 @@ def test_half_a_pair_is_refused(half: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "word"),
     [
-        ("WebsocketTCPConverter", {}, "websocket"),
         ("TrafficPolicy", '{"on_http_request": [{"actions": [{"type": "owasp-crs-request"}]}]}', "traffic polic"),
         ("Policy", {"inbound": [{"name": "x", "actions": [{"type": "saml"}]}]}, "traffic polic"),
     ],
@@ -397,3 +396,16 @@ def test_a_weight_in_a_pool() -> None:
     for wrong in (0, -1, 1_001):
         with refused(20_005, "weight"):
             request(extra={"PoolWeight": wrong})
+
+
+def test_the_websocket_converter_is_for_http_and_bytes() -> None:
+    asked = request(WebsocketTCPConverter={})
+    assert (asked.websocket_bytes, asked.tells_visitor, asked.proxy_protocol) == (True, True, 0)
+    assert not request().tells_visitor
+    assert with_policy(asked, '{"on_http_request": []}').websocket_bytes
+    with refused(20_005, "http and https"):
+        request("tcp", WebsocketTCPConverter={})
+    with refused(20_005, "no HTTP/2"):
+        bind_request(
+            Bind.from_json({"Proto": "https", "Opts": {"WebsocketTCPConverter": {}}, "ForwardsProto": "http2"})
+        )

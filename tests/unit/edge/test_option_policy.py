@@ -89,7 +89,6 @@ def test_other_options_become_their_actions() -> None:
 @pytest.mark.parametrize(
     ("options", "code"),
     [
-        ({"websocket_tcp_converter": {}}, NOT_SERVED),
         ({"basic_auth": {}}, BIND_INVALID),
         ({"basic_auth": {"credentials": ["u:p"]}}, BIND_INVALID),
         ({"request_headers": {"add": ["no colon"]}}, BIND_INVALID),

@@ -101,6 +101,7 @@ def test_pooling_needs_the_consent_of_both() -> None:
     [
         replace(HTTPS, pooling=True, upstream_http=2),
         replace(HTTPS, pooling=True, proxy_protocol=1),
+        replace(HTTPS, pooling=True, websocket_bytes=True),
         replace(HTTPS, pooling=True, host_header="x"),
         replace(HTTPS, pooling=True, tls=EdgeTls(client_authorities="PEM")),
     ],

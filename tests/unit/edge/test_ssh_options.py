@@ -118,3 +118,9 @@ def test_what_visitors_cannot_be_asked(command: str, code: ErrorCode, told: str)
         ssh_request(forward("", 0, words), NAMING)
     assert caught.value.code is code
     assert "hunter2" not in caught.value.message
+
+
+def test_the_websocket_converter_is_for_bytes() -> None:
+    assert ssh_request(forward("", 443, "http --websocket-tcp-converter"), NAMING).websocket_bytes
+    with pytest.raises(PorticoError, match="no HTTP/2"):
+        ssh_request(forward("", 443, "http --websocket-tcp-converter --upstream-protocol http2"), NAMING)

@@ -75,7 +75,6 @@ def test_a_near_miss_is_suggested() -> None:
             "http --traffic-policy-file a",
             "tcp --policy-file a",
             "http --traffic-policy-url https://a",
-            "http --websocket-tcp-converter",
         ),
         *("http --host-header rewrite", "http --upstream-tls-verify"),
     ],
@@ -93,6 +92,7 @@ def test_what_ssh_cannot_keep_is_refused(text: str) -> None:
         ("http", {}),
         ("http --compression", {"Compression": {}}),
         ("http --compression=false", {}),
+        ("http --websocket-tcp-converter", {"WebsocketTCPConverter": {}}),
         (
             "http --basic-auth a:b:c --auth d:e",
             {
@@ -138,6 +138,7 @@ def test_what_is_asked_of_visitors(text: str, options: dict[str, object]) -> Non
         ("http --oidc-scope hunter2", "--oidc is missing"),
         ("tls --basic-auth a:hunter2", "--basic-auth is no flag of tls"),
         ("tcp --compression", "--compression is no flag of tcp"),
+        ("tcp --websocket-tcp-converter", "--websocket-tcp-converter is no flag of tcp"),
         ("http --traffic-policy", "--traffic-policy needs a value"),
     ],
 )
