@@ -6,6 +6,11 @@ wildcards that cover it, the most specific first. The security class stays what 
 exception that forwards nothing: in class `plain` a host that only https knows is sent there.
 
 Envoy looks for the scope anew only between two filters, so each step is one, and they stand in one `filter_chain`.
+
+The last step is for what the edge answers itself, for hosts that it does not know and those that nothing serves: there
+a small body may come first. In HTTP/2 Envoy resets a stream that it has answered before its request has ended (RFC
+9113, section 8.1), and curl up to 7.88 then loses the answer. Who is refused by his address or by a limit is not waited
+for: that refusal is to cost nothing.
 """
 
 from typing import Final
@@ -15,6 +20,9 @@ from portico.translate import names
 from portico.translate.typed import Body, extension, typed
 
 FILTER: Final = "lookup"
+
+WAITED_FOR: Final = 65_536
+"""Bytes of a body that may come before the edge answers."""
 
 MAX_LABELS: Final = 10
 """A wildcard is found for hosts of so many labels; each costs a step in the chain."""
@@ -34,6 +42,11 @@ end
 
 local function found(handle)
   return handle:streamInfo():routeName() ~= ""
+end
+
+local function await_small_body(handle)
+  local length = tonumber(handle:headers():get("content-length") or "")
+  if length and length > 0 and length <= @WAITED_FOR@ then handle:body() end
 end
 """
 
@@ -56,6 +69,7 @@ _PLAIN: Final = (
     _COMMON
     + """
 local function redirect(handle, headers)
+  await_small_body(handle)
   handle:respond({
     [":status"] = "308",
     ["location"] = "https://" .. canonical(headers:get(":authority")) .. "@PORT@" .. headers:get(":path"),
@@ -102,6 +116,17 @@ end
 """
 )
 
+_LAST: Final = (
+    _COMMON
+    + """
+function envoy_on_request(handle)
+  if not found(handle) or handle:metadata():get("answered") then await_small_body(handle) end
+end
+"""
+)
+
+_ANSWERED: Final[Body] = {"metadata": {"filter_metadata": {"envoy.filters.http.lua": {"answered": True}}}}
+
 
 def lookup_filter(frame: EdgeFrame, scope_class: str, labels: int) -> Body:
     """The filter, first in every HTTP connection manager: all spellings, and wildcards for hosts of `labels` labels."""
@@ -112,13 +137,19 @@ def lookup_filter(frame: EdgeFrame, scope_class: str, labels: int) -> Body:
     return extension(
         FILTER,
         "envoy.extensions.filters.http.filter_chain.v3.FilterChainConfig",
-        default_filter_chain={"filters": steps},
+        default_filter_chain={"filters": [*steps, _lua(frame, "last", _LAST)]},
     )
 
 
-def switched_off() -> Body:
-    """Per-scope configuration: the scope was found, nothing is to look up."""
-    return {FILTER: typed("envoy.config.route.v3.FilterConfig", disabled=True)}
+def for_scope(answers: list[Body]) -> Body:
+    """Per-scope configuration: the scope was found, nothing is to look up. The last step runs where it is to wait."""
+    waits = any(_ANSWERED.items() <= answer.items() for answer in answers)
+    return {} if waits else {FILTER: typed("envoy.config.route.v3.FilterConfig", disabled=True)}
+
+
+def answered(route: Body) -> Body:
+    """The route, marked for the last step as one that the edge answers itself."""
+    return route | _ANSWERED
 
 
 def _lua(frame: EdgeFrame, name: str, script: str) -> Body:
@@ -126,7 +157,7 @@ def _lua(frame: EdgeFrame, name: str, script: str) -> Body:
     return extension(
         name,
         "envoy.extensions.filters.http.lua.v3.Lua",
-        default_source_code={"inline_string": script.replace("@PORT@", port)},
+        default_source_code={"inline_string": script.replace("@PORT@", port).replace("@WAITED_FOR@", str(WAITED_FOR))},
         # One LuaJIT VM a worker for all of them; each of its own would cost 270 KB.
         shared_vm_id="portico",
     )

@@ -50,14 +50,9 @@ def forwarding_scope(
     return _scope(scope_class, host, _to_cluster(frame, cluster, endpoint, relayed), rules, frame if relayed else None)
 
 
-def offline_scope(scope_class: str, host: str) -> Resource:
-    """The host is known but nothing serves it now."""
-    return _scope(scope_class, host, [{"direct_response": {"status": OFFLINE_STATUS}}])
-
-
 def misdirected_scope(scope_class: str, host: str) -> Resource:
     """The host demands more than requests of `scope_class` have shown; a browser tries again on a new connection."""
-    return _scope(scope_class, host, [{"direct_response": {"status": MISDIRECTED_STATUS}}])
+    return _scope(scope_class, host, [lookup.answered({"direct_response": {"status": MISDIRECTED_STATUS}})])
 
 
 def endpoint_scope(frame: EdgeFrame, endpoint: Endpoint, scope_class: str, cluster: str) -> Resource:
@@ -80,10 +75,16 @@ def _scope_of(
 ) -> Resource:
     rules = _Rules(frame, endpoint, hop)
     relayed = relays_answer(endpoint)
-    rest: list[Body] = [NO_ROUTE] if endpoint.routes else [{"direct_response": {"status": OFFLINE_STATUS}}]
+    rest: list[Body] = [NO_ROUTE] if endpoint.routes else [_offline(endpoint)]
     if endpoint.addresses:
         rest = _to_cluster(frame, cluster, endpoint, relayed)
     return _scope(scope_class, host, [*route_bodies(endpoint, frame), *rest], rules, frame if relayed else None)
+
+
+def _offline(endpoint: Endpoint) -> Body:
+    page: Body = {"direct_response": {"status": OFFLINE_STATUS}}
+    # Behind a policy no route is known yet where `lookup` runs.
+    return page if endpoint.traffic_policy else lookup.answered(page)
 
 
 def _to_cluster(frame: EdgeFrame, cluster: str, endpoint: Endpoint | None, relayed: bool) -> list[Body]:
@@ -134,7 +135,7 @@ def _scope(
     virtual_host: Body = {
         "name": "v",
         "domains": ["*"],
-        "typed_per_filter_config": {**lookup.switched_off(), **filters, **cors.for_scope(listed)},
+        "typed_per_filter_config": {**lookup.for_scope(answers), **filters, **cors.for_scope(listed)},
     }
     routes: Body = {
         "name": name,
