@@ -1,8 +1,11 @@
 """Connects to an upstream: TCP, TLS, Unix socket or own directory; every failure becomes a reason and a sentence."""
 
 import asyncio
+import errno
+import os
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -100,10 +103,38 @@ async def open_socket(family: socket.AddressFamily, address: tuple[str, int] | s
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, address)
-        if family != getattr(socket, "AF_UNIX", None):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if os.name == "nt" or family == socket.AF_UNIX or "%" in address[0]:  # a scope, which only the loop reads
+            await asyncio.get_running_loop().sock_connect(sock, address)
+        else:
+            await _connect(sock, address)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+async def _connect(sock: socket.socket, address: tuple[str, int] | str) -> None:
+    """What `sock_connect` does, which in uvloop (0.23) takes even an IP address through the resolver's threads."""
+    error = sock.connect_ex(address)
+    if error == errno.EINPROGRESS and sys.platform == "linux":
+        error = sock.connect_ex(address)  # on this machine it is done by now, and says so
+    if error in (errno.EINPROGRESS, errno.EALREADY):
+        await _writable(sock)
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
+
+
+async def _writable(sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    writable: asyncio.Future[None] = loop.create_future()
+    loop.add_writer(sock, _settle, writable)
+    try:
+        await writable
+    finally:
+        loop.remove_writer(sock)
+
+
+def _settle(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)

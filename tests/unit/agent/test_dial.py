@@ -1,13 +1,17 @@
 import asyncio
+import contextlib
+import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import uvloop
 
-from portico.agent.dial import Dialer
+from portico.agent.dial import Dialer, open_socket
 from portico.agent.dial_reason import DialError, DialReason
 from portico.agent.temporary_pem import load_key_pair
 from portico.agent.upstream import Upstream, UpstreamScheme, parse_upstream
@@ -159,3 +163,42 @@ def test_cas_that_are_none() -> None:
     with pytest.raises(PorticoError) as caught:
         Dialer(parse_upstream("https://localhost"), UpstreamTls(authorities="nothing"))
     assert caught.value.code is CERTIFICATE_INVALID
+
+
+@pytest.fixture
+def full_backlog() -> Iterator[int]:
+    """The port of a listener whose queue has no room: a further handshake waits."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        port: int = listener.getsockname()[1]
+        for _ in range(3):
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(("127.0.0.1", port))
+        yield port
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_connects_whether_or_not_it_is_done_at_once(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], platform: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with upstream() as port:
+            with monkeypatch.context() as patched:
+                patched.setattr(sys, "platform", platform)
+                sock = await open_socket(socket.AF_INET, ("127.0.0.1", port))
+            assert sock.getpeername() == ("127.0.0.1", port)
+            sock.close()
+        with pytest.raises(ConnectionRefusedError):
+            await open_socket(socket.AF_INET, ("127.0.0.1", port))
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+
+
+async def test_gives_up_a_handshake_that_waits(full_backlog: int) -> None:
+    dialer = Dialer(parse_upstream(f"127.0.0.1:{full_backlog}"), timeout=0.2)
+    with pytest.raises(DialError) as caught:
+        await dialer.connect(Answer)
+    assert caught.value.reason is DialReason.TIMEOUT
