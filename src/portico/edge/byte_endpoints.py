@@ -1,11 +1,15 @@
 """What the gate has to know of endpoints of tcp and tls, kept in step with what Envoy is to know."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from portico.gate.byte_endpoints import DIRECTORY, ByteEndpoint, ByteEndpoints
-from portico.model.endpoint import Endpoint, EndpointUrl
+from portico.model.endpoint import NOBODY, Endpoint, EndpointUrl
 from portico.translate.byte_policies import asks_gate
+
+_CONNECT: Final = "on_tcp_connect"
 
 
 class ToldGate:
@@ -36,11 +40,23 @@ class ToldGate:
 
 def told(endpoint: Endpoint) -> ByteEndpoint | None:
     """What the gate has to know of an endpoint; nothing where no policy asks it, or leads there."""
-    if endpoint.is_http or not (asks_gate(endpoint) or (endpoint.is_internal and endpoint.addresses)):
+    led_to = endpoint.is_internal and bool(endpoint.addresses)
+    if endpoint.is_http or not (asks_gate(endpoint) or led_to):
         return None
     return ByteEndpoint(
         url=str(endpoint.url),
         owner=endpoint.owner,
-        serves=bool(endpoint.addresses or endpoint.routes),
-        policy=endpoint.traffic_policy,
+        # Routes of an internal endpoint are of the listener that it has not.
+        serves=bool(endpoint.addresses or (endpoint.routes and not endpoint.is_internal)),
+        policy=_with_networks(endpoint) if endpoint.is_internal else endpoint.traffic_policy,
     )
+
+
+def _with_networks(endpoint: Endpoint) -> str:
+    """The policy behind the networks that may come: of public endpoints a filter chain knows them."""
+    if endpoint.networks is None:
+        return endpoint.traffic_policy
+    allow = list(endpoint.networks.ranges() or NOBODY)
+    phases = json.loads(endpoint.traffic_policy or "{}")
+    restricted = {"actions": [{"type": "restrict-ips", "config": {"allow": allow}}]}
+    return json.dumps({_CONNECT: [restricted, *phases.get(_CONNECT, [])]})

@@ -166,8 +166,6 @@ class EndpointSettings(SettingsPart):
             raise ValueError("traffic_policy and traffic_policy_file exclude each other")
         if not self.policy or self.upstreams or self.routes:
             return
-        if self.url.scheme not in _HTTP:
-            raise ValueError(f"{self.url} needs upstreams: no policy answers connections of {self.url.scheme}")
         refuse_endless(self.policy, self.url)
 
     def _tls_of(self, terminate: "TerminateTls") -> EdgeTls:

@@ -22,6 +22,7 @@ from portico.model.errors import (
     BIND_INVALID,
     DOMAIN_RESERVED,
     LABELS_UNKNOWN,
+    NOT_SERVED,
     TOO_MANY_ENDPOINTS,
     TOO_MANY_SESSIONS,
     PorticoError,
@@ -202,6 +203,7 @@ class Registry:
         if request.bind_id not in mine and self._bind_counts[session.owner.name] >= limit:
             raise PorticoError(TOO_MANY_ENDPOINTS, f"{session.owner.name} has {limit} endpoints, which is its limit")
         url = self._url_for(session, request)
+        _check_tls(url, request)
         self._check_pool(url, request, session.owner)
         bind_id = request.bind_id or secrets.token_hex(8)
         if (old := mine.pop(bind_id, None)) is not None:
@@ -434,6 +436,15 @@ def _check_agreement(url: EndpointUrl, first: BindRequest, request: BindRequest)
         raise PorticoError(BIND_INVALID, f"the pool of {url} has members with and without the WebSocket converter")
     if (first.proxy_protocol > 0) != (request.proxy_protocol > 0):
         raise PorticoError(BIND_INVALID, f"the members of the pool of {url} must agree on the PROXY protocol")
+
+
+def _check_tls(url: EndpointUrl, request: BindRequest) -> None:
+    if url.scheme is Scheme.TLS and is_internal_host(url.host) and request.tls is not None:
+        raise PorticoError(
+            NOT_SERVED,
+            f"TLS of {url} cannot end at the edge, for no visitor begins it there",
+            fix="End it at the endpoint whose policy leads there, or at the agent.",
+        )
 
 
 def _check_acl(session: Session, request: BindRequest, url: EndpointUrl) -> None:

@@ -11,6 +11,10 @@ from portico.translate.typed import Body, extension
 
 POLICY: Final = "portico"
 """Namespace of dynamic metadata with the outcome of policies: `rule`, `action`, `identity`, and `log` (an object)."""
+CONNECTION_POLICY: Final = "envoy.filters.network.ratelimit"
+"""The same of connections: what the gate has answered (`byte_policies.py`)."""
+TLS_FACTS: Final = "portico.tls"
+"""Namespace of what TLS has told, behind the listener where it ended (`behind_tls.py`)."""
 POLICY_COMPONENT: Final = "policy"
 """What tells lines that policies want to be written from all others in Envoy's own log."""
 
@@ -30,8 +34,12 @@ _TLS: Final[Body] = {
     "server_name": "%REQUESTED_SERVER_NAME%",
     "certificate": "%DOWNSTREAM_PEER_SUBJECT%",
 }
+_TLS_BEHIND: Final[Body] = {name: f"%DYNAMIC_METADATA({TLS_FACTS}:{name})%" for name in _TLS}
 _BYTES: Final[Body] = {"in": "%BYTES_RECEIVED%", "out": "%BYTES_SENT%"}
 _OUTCOME: Final[Body] = {name: f"%DYNAMIC_METADATA({POLICY}:{name})%" for name in ("rule", "action", "identity", "log")}
+_CONNECTION_OUTCOME: Final[Body] = {
+    name: f"%DYNAMIC_METADATA({CONNECTION_POLICY}:{name})%" for name in ("rule", "action", "log")
+}
 _TIMES: Final[Body] = {
     "total": "%DURATION%",
     "request": "%REQUEST_DURATION%",
@@ -47,16 +55,31 @@ def request_lines(log: AccessLog | None, *, traced: bool) -> list[Body]:
     Without an access log, what a policy wants to be written goes to the edge's own log; with one it is in its lines.
     """
     if log is None:
-        return [_wanted_by_policies()]
+        facts = {
+            "visitor": _VISITOR,
+            "method": "%REQ(:METHOD)%",
+            "host": _HOST,
+            "path": _path(query=False),
+            "status": "%RESPONSE_CODE%",
+            **_OUTCOME,
+        }
+        return [_wanted_by_policies(POLICY, facts)]
     if log.form is LogForm.JSON:
         return [_logger(log, {"json_format": _request(_path(log.query), traced=traced)})]
     return [_logger(log, {"text_format_source": {"inline_string": _request_text(_path(log.query))}})]
 
 
-def connection_lines(log: AccessLog | None, endpoint: str) -> list[Body]:
-    """The access loggers of a proxy of bytes, where visitors of `endpoint` come."""
+def connection_lines(
+    log: AccessLog | None, endpoint: str, *, decided: bool = False, behind_tls: bool = False
+) -> list[Body]:
+    """The access loggers of a proxy of bytes, where visitors of `endpoint` come.
+
+    `decided` says whether the gate does, `behind_tls` whether TLS ended before them.
+    """
+    tls = _TLS_BEHIND if behind_tls else _TLS
     if log is None:
-        return []
+        facts = {"visitor": _VISITOR, "endpoint": endpoint, **_CONNECTION_OUTCOME}
+        return [_wanted_by_policies(CONNECTION_POLICY, facts)] if decided else []
     if log.form is LogForm.JSON:
         line: Body = {
             "time": _TIME,
@@ -65,14 +88,15 @@ def connection_lines(log: AccessLog | None, endpoint: str) -> list[Body]:
             "upstream": _UPSTREAM,
             "bytes": _BYTES,
             "ms": {"total": "%DURATION%"},
-            "tls": _TLS,
+            "tls": tls,
+            "policy": _CONNECTION_OUTCOME,
             "failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
             "flags": "%RESPONSE_FLAGS_LONG%",
         }
         return [_logger(log, {"json_format": line})]
     text = (
         f"{_TIME} {_VISITOR} connection {endpoint} %BYTES_RECEIVED% in %BYTES_SENT% out %DURATION% ms {_UPSTREAM} "
-        "%DOWNSTREAM_TLS_VERSION% %RESPONSE_FLAGS_LONG%\n"
+        f"{tls['version']} {_CONNECTION_OUTCOME['action']} %RESPONSE_FLAGS_LONG%\n"
     )
     return [_logger(log, {"text_format_source": {"inline_string": text}})]
 
@@ -124,18 +148,10 @@ def _logger(log: AccessLog, form: Body) -> Body:
     )
 
 
-def _wanted_by_policies() -> Body:
-    """A line in the form of Envoy's own log (`envoy/process.py`), for requests alone whose policy wrote `log`."""
-    facts = {
-        "visitor": _VISITOR,
-        "method": "%REQ(:METHOD)%",
-        "host": _HOST,
-        "path": _path(query=False),
-        "status": "%RESPONSE_CODE%",
-        **_OUTCOME,
-    }
+def _wanted_by_policies(namespace: str, facts: Body) -> Body:
+    """A line in the form of Envoy's own log (`envoy/process.py`), for visits alone whose policy wrote `log`."""
     line = {"level": "info", "component": POLICY_COMPONENT, "message": "a policy logs", "facts": facts}
-    there = {"filter": POLICY, "path": [{"key": "log"}], "value": {"present_match": True}}
+    there = {"filter": namespace, "path": [{"key": "log"}], "value": {"present_match": True}}
     return {
         "filter": {"metadata_filter": {"matcher": there, "match_if_key_not_found": False}},
         **extension(

@@ -8,18 +8,20 @@ makes HTTP/1.1 of it, which is what the gate speaks.
 https://www.envoyproxy.io/docs/envoy/latest/configuration/listeners/network_filters/rate_limit_filter
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from portico.model.edge import EdgeFrame
 from portico.model.endpoint import Endpoint
 from portico.translate import names
+from portico.translate.access_log import CONNECTION_POLICY
 from portico.translate.resource import CLUSTER, LISTENER, Resource
 from portico.translate.typed import Body, extension, pipe, typed
 
-NAMESPACE: Final = "envoy.filters.network.ratelimit"
-"""Of the dynamic metadata that the gate's answer becomes."""
+_FILTER: Final = "envoy.filters.network.ratelimit"
 ENDPOINT: Final = "endpoint"
 CERTIFICATE: Final = "conn.tls.client.pem"
+"""URL-encoded."""
 UNKNOWN: Final = "-"
 """What Envoy writes where it has no value."""
 PATIENCE: Final = "30s"
@@ -30,6 +32,8 @@ _CONNECTION: Final = {
     "conn.client_port": "%DOWNSTREAM_REMOTE_PORT%",
     "conn.server_ip": "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%",
     "conn.server_port": "%DOWNSTREAM_LOCAL_PORT%",
+    "conn.ts.start": "%START_TIME%",
+    "conn.tls.ja4_fingerprint": "%TLS_JA4_FINGERPRINT%",
     "conn.tls.sni": "%REQUESTED_SERVER_NAME%",
 }
 _BRIDGE: Final = "envoy.filters.http.grpc_http1_reverse_bridge"
@@ -40,13 +44,16 @@ def asks_gate(endpoint: Endpoint) -> bool:
     return bool(endpoint.traffic_policy) and not endpoint.is_http
 
 
-def gate_filters(endpoint: Endpoint) -> list[Body]:
-    """What comes before the proxy of an endpoint's bytes; nothing where no policy asks for it."""
+def gate_filters(endpoint: Endpoint, more: Mapping[str, str] | None = None) -> list[Body]:
+    """What comes before the proxy of an endpoint's bytes; nothing where no policy asks for it.
+
+    `more` are variables, and what Envoy writes for them.
+    """
     if not asks_gate(endpoint):
         return []
-    told = {ENDPOINT: str(endpoint.url), **_CONNECTION}
+    told = {ENDPOINT: str(endpoint.url), **_CONNECTION, **(more or {})}
     question = extension(
-        NAMESPACE,
+        _FILTER,
         "envoy.extensions.filters.network.ratelimit.v3.RateLimit",
         stat_prefix="gate",
         domain="portico",
@@ -66,7 +73,7 @@ def _led_elsewhere() -> Body:
     cluster = {
         "object_key": "envoy.tcp_proxy.cluster",
         "format_string": {
-            "text_format_source": {"inline_string": f"%DYNAMIC_METADATA({NAMESPACE}:cluster)%"},
+            "text_format_source": {"inline_string": f"%DYNAMIC_METADATA({CONNECTION_POLICY}:cluster)%"},
             "omit_empty_values": True,
         },
         "skip_if_empty": True,

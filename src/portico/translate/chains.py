@@ -7,6 +7,8 @@ from portico.model.endpoint import EdgeTls, Endpoint, Scheme
 from portico.model.names import is_wildcard
 from portico.translate import limits, names
 from portico.translate.access_log import connection_lines
+from portico.translate.behind_tls import told_facts
+from portico.translate.byte_policies import asks_gate, gate_filters
 from portico.translate.connection_manager import connection_manager
 from portico.translate.resource import FILTER_CHAIN, Resource
 from portico.translate.route_backends import weighted_clusters
@@ -104,11 +106,12 @@ def own_chain(endpoint: Endpoint, frame: EdgeFrame) -> Resource | None:
         return None
     name = names.own_name(endpoint)
     if endpoint.tls is None:
-        return Resource(FILTER_CHAIN, name, {"name": name, "filters": [visitors_proxy(frame, "tls", name, endpoint)]})
+        filters = [*gate_filters(endpoint), visitors_proxy(frame, "tls", name, endpoint)]
+        return Resource(FILTER_CHAIN, name, {"name": name, "filters": filters})
     certificate = _own_certificate(endpoint, frame)
     if endpoint.url.scheme is Scheme.TLS:
         socket = transport_socket(certificate, endpoint.tls, frame)
-        filters = [visitors_proxy(frame, "tls", name, endpoint, after_handshake=True)]
+        filters = [_within_tls(endpoint, frame)]
     else:
         socket = transport_socket(certificate, endpoint.tls, frame, alpn=HTTP_ALPN)
         asks = endpoint.tls.verification if endpoint.tls.client_authorities is not None else None
@@ -125,11 +128,23 @@ def _own_certificate(endpoint: Endpoint, frame: EdgeFrame) -> Body:
     return certificate_of_visitors_name()
 
 
+def _within_tls(endpoint: Endpoint, frame: EdgeFrame) -> Body:
+    """Where the bytes go that are within TLS: to the upstream, or to the listener where the gate is asked."""
+    if not asks_gate(endpoint):
+        return visitors_proxy(frame, "tls", names.own_name(endpoint), endpoint, after_handshake=True)
+    return _tcp_proxy("tls", names.behind_tls(endpoint), after_handshake=True, proxy_protocol_tlvs=told_facts())
+
+
 def visitors_proxy(
     frame: EdgeFrame, stat_prefix: str, cluster: str, endpoint: Endpoint | str, *, after_handshake: bool = False
 ) -> Body:
     """The network filter of visitors of tls and tcp endpoints; text stands for an endpoint that is known by SNI."""
-    lines = connection_lines(frame.access_log, str(endpoint.url) if isinstance(endpoint, Endpoint) else endpoint)
+    if isinstance(endpoint, Endpoint):
+        decided = asks_gate(endpoint)
+        behind = decided and endpoint.tls is not None
+        lines = connection_lines(frame.access_log, str(endpoint.url), decided=decided, behind_tls=behind)
+    else:
+        lines = connection_lines(frame.access_log, endpoint)
     own = {**({"access_log": lines} if lines else {}), **limits.of_proxied_bytes(frame.limits)}
     routed = endpoint if isinstance(endpoint, Endpoint) else None
     return _tcp_proxy(stat_prefix, cluster, routed, after_handshake=after_handshake, **own)
@@ -165,7 +180,7 @@ def _needs_own(endpoint: Endpoint, frame: EdgeFrame) -> bool:
         return False
     if endpoint.tls is not None and not endpoint.tls.fits_all(frame.minimum_tls):
         return True
-    if endpoint.url.scheme is Scheme.TLS and endpoint.routes:
+    if endpoint.url.scheme is Scheme.TLS and (endpoint.routes or asks_gate(endpoint)):
         return True
     pair = endpoint.tls is not None and endpoint.tls.key_pair is not None
     return is_wildcard(endpoint.url.host) and (endpoint.url.scheme is Scheme.TLS or pair)

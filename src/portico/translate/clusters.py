@@ -61,6 +61,11 @@ def agents_cluster(frame: EdgeFrame) -> Resource:
     return Resource(CLUSTER, names.AGENTS_CLUSTER, body)
 
 
+def own_cluster(name: str, path: str) -> Resource:
+    """A listener of Envoy's own; the PROXY header tells who the visitor is."""
+    return Resource(CLUSTER, name, _cluster(name, (UnixSocket(path),), proxied))
+
+
 def api_cluster(frame: EdgeFrame) -> Resource:
     """Control's API."""
     body = _cluster(names.API_CLUSTER, (UnixSocket(frame.api_socket),))

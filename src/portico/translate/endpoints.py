@@ -3,8 +3,9 @@
 from portico.model.edge import EdgeFrame
 from portico.model.endpoint import Endpoint, Scheme
 from portico.translate import names
+from portico.translate.behind_tls import behind_tls
 from portico.translate.byte_policies import asks_gate
-from portico.translate.chains import own_chain
+from portico.translate.chains import own_chain, visitors_proxy
 from portico.translate.clusters import endpoint_cluster
 from portico.translate.listeners import tcp_listener
 from portico.translate.resource import Resource
@@ -30,11 +31,19 @@ def endpoint_resources(endpoint: Endpoint, frame: EdgeFrame) -> list[Resource]:
         case Scheme.TLS:
             chain = own_chain(endpoint, frame)
             cluster = names.own_name(endpoint) if chain else names.sni_cluster(endpoint.url.host)
-            return [*_online(endpoint, frame, cluster), *_secret(endpoint), *([chain] if chain else [])]
+            decided = _decided_within(endpoint, frame) if chain else []
+            return [*_online(endpoint, frame, cluster), *_secret(endpoint), *decided, *([chain] if chain else [])]
         case Scheme.TCP:
             if not endpoint.addresses and not endpoint.routes and not asks_gate(endpoint):
                 return []
             return [*_online(endpoint, frame, names.own_name(endpoint)), tcp_listener(frame, endpoint)]
+
+
+def _decided_within(endpoint: Endpoint, frame: EdgeFrame) -> list[Resource]:
+    """What decides about connections whose TLS has ended; nothing where it does not end, or nobody decides."""
+    if endpoint.tls is None or not asks_gate(endpoint):
+        return []
+    return behind_tls(endpoint, frame, visitors_proxy(frame, "tls", names.own_name(endpoint), endpoint))
 
 
 def _internal(endpoint: Endpoint, frame: EdgeFrame) -> list[Resource]:

@@ -59,6 +59,11 @@ def pool_cluster(endpoint: Endpoint, pool: str, affinity: Affinity | None = None
     return f"{endpoint.url} {pool}{kept}"
 
 
+def behind_tls(endpoint: Endpoint) -> str:
+    """Cluster: Envoy's own listener for the bytes within the TLS of one endpoint. No URL begins so."""
+    return f"behind-tls {endpoint.url}"
+
+
 def sni_cluster(host: str) -> str:
     """Cluster of a tls endpoint on a constant chain: Envoy finds it by the visitor's SNI, so it is the bare host."""
     return host

@@ -91,7 +91,7 @@ def test_tls_and_networks_of_policies(tmp_path: Path) -> None:
                 "url: tcp://a.example:20000",
                 "traffic_policy: {on_tcp_connect: [{actions: [{type: restrict-ips, config: {deny: [0.0.0.0/0]}}]}]}",
             ),
-            "needs upstreams",
+            "never ends a request",
         ),
         (
             (
