@@ -1,5 +1,6 @@
 """Errors as the API tells them: ngrok's body, with all that is wrong in one message."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -11,9 +12,12 @@ from portico.model.errors import (
     API_FIELD_INVALID,
     API_FIELD_UNKNOWN,
     API_LIMIT_INVALID,
+    DATABASE_UNUSABLE,
     PorticoError,
 )
 from portico.model.pages import code_headers
+
+log = logging.getLogger(__name__)
 
 _UNREADABLE: Final = ("json_invalid", "model_attributes_type", "model_type", "dict_type")
 
@@ -39,6 +43,8 @@ class Problem(BaseModel):
 
 def problem_response(error: PorticoError, operation_id: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """The answer that says what is wrong."""
+    if error.code is DATABASE_UNUSABLE:
+        error = _without_place(error, operation_id)
     code = error.code
     status = code.status or 400
     problem = Problem(
@@ -50,6 +56,14 @@ def problem_response(error: PorticoError, operation_id: str, headers: Mapping[st
         ),
     )
     return JSONResponse(problem.model_dump(), status, {**dict(code_headers(code)), **(headers or {})})
+
+
+def _without_place(error: PorticoError, operation_id: str) -> PorticoError:
+    """Where the database is, is the operator's to know: the log has it."""
+    log.error("the API needs the database", extra={"operation": operation_id, "reason": error.message})
+    return PorticoError(
+        error.code, "the edge cannot use its database now", fix="Try again in a moment; the edge's log has the reason."
+    )
 
 
 def invalid(errors: Sequence[Mapping[str, Any]]) -> PorticoError:

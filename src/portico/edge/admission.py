@@ -1,16 +1,21 @@
 """Who may hold a session: authtokens, and the cookie by which a returning agent proves that it is the same one."""
 
+import asyncio
 import hashlib
 import hmac
+import logging
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from portico.model.acl import Acl
 from portico.model.errors import (
     AGENT_TOO_OLD,
     AUTHTOKEN_MALFORMED,
     AUTHTOKEN_UNKNOWN,
+    DATABASE_UNUSABLE,
+    EDGE_BUSY,
     SSH_CREDENTIAL_UNKNOWN,
     PorticoError,
 )
@@ -20,7 +25,12 @@ from portico.store.signing_keys import COOKIES
 from portico.store.store import Store
 
 PROTOCOL_VERSIONS: Final = ("3", "2")
+PATIENCE_SECONDS: Final = 12.0
+"""For a database that is away; relays wait for 20 seconds."""
+_RETRY_SECONDS: Final = 0.5
 _MAX_TOKEN: Final = 512
+_T = TypeVar("_T")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,23 @@ class Admission:
         known = client_id if returning else secrets.token_hex(16)
         return Admitted(owner, credential, version, known, self._cookie(known, owner), returning)
 
+    async def once_reachable(self, look: Callable[[], _T]) -> _T:
+        """What `look`, one of the others, says; a database that is away, as while it starts anew, is awaited.
+
+        Raises PorticoError as `look` does, and EDGE_BUSY where it stays away.
+        """
+        give_up = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while True:
+            try:
+                return look()  # in the event loop: nothing can be revoked between this and what follows from it
+            except PorticoError as error:
+                if error.code is not DATABASE_UNUSABLE:
+                    raise
+                if asyncio.get_running_loop().time() > give_up:
+                    log.error("an agent cannot be looked up", extra={"reason": error.message})
+                    raise for_agents(error) from None
+            await asyncio.sleep(_RETRY_SECONDS)
+
     def admit_ssh(self, fingerprint: str, authtoken: str) -> tuple[Owner, str, Acl]:
         """Whose key (or else whose token) it is, the credential's id, and its rules.
 
@@ -86,3 +113,10 @@ class Admission:
     def _cookie(self, client_id: str, owner: Owner) -> str:
         text = f"{client_id}\n{owner.id}".encode()
         return hmac.new(self._key, text, hashlib.sha256).hexdigest()
+
+
+def for_agents(error: PorticoError) -> PorticoError:
+    """What an agent is told: where the edge's database is, is none of its business."""
+    if error.code is not DATABASE_UNUSABLE:
+        return error
+    return PorticoError(EDGE_BUSY, "the edge cannot use its database now")

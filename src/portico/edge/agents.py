@@ -10,7 +10,7 @@ import msgspec
 from prometheus_client import Counter
 
 from portico.edge.admin import Metrics
-from portico.edge.admission import Admission
+from portico.edge.admission import Admission, for_agents
 from portico.edge.agent_options import bind_request, echoed_options, labelled_request, with_policy
 from portico.edge.bind_request import BindRequest
 from portico.edge.node import Node
@@ -122,7 +122,7 @@ class Agents:
             problem = PorticoError(BIND_INVALID, str(error))
             reply, outcome = Reply(ident, {"Error": problem.protocol_text()}), str(problem.code)
         except PorticoError as error:
-            reply, outcome = Reply(ident, {"Error": error.protocol_text()}), str(error.code)
+            reply, outcome = Reply(ident, {"Error": for_agents(error).protocol_text()}), str(error.code)
             log.info("refused", extra={"code": outcome, "reason": error.message})
         if outcomes is not None:
             outcomes.labels(outcome).inc()
@@ -130,7 +130,9 @@ class Agents:
 
     async def _authenticate(self, relay: str, message: Authenticate) -> Reply:
         auth = messages.Auth.from_json(message.body)
-        admitted = self._admission.admit(auth.extra.authtoken, auth.version, auth.client_id, auth.extra.cookie)
+        admitted = await self._admission.once_reachable(
+            lambda: self._admission.admit(auth.extra.authtoken, auth.version, auth.client_id, auth.extra.cookie)
+        )
         if admitted.returning:
             self._replace(admitted.client_id, auth.extra.leg_number)
         session = Session(

@@ -9,7 +9,15 @@ import logging
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
-from portico.api.vaults import READER
+from portico.api.credentials import CredentialResource
+from portico.api.endpoints import EndpointResource
+from portico.api.ip_policies import IpPolicyResource
+from portico.api.reserved_addrs import ReservedAddrResource
+from portico.api.reserved_domains import ReservedDomainResource
+from portico.api.ssh_credentials import SshCredentialResource
+from portico.api.tls_certificates import TlsCertificateResource
+from portico.api.users import UserResource
+from portico.api.vaults import READER, SecretResource, VaultResource
 from portico.edge.cloud import Cloud
 from portico.edge.live import Live
 from portico.edge.policy_data import reads_data
@@ -22,6 +30,15 @@ from portico.store.store import Store
 
 log = logging.getLogger(__name__)
 _RETRY_SECONDS: Final = 1.0
+_VAULTS: Final = (VaultResource.name, SecretResource.name)
+EFFECTS: Final = {
+    **dict.fromkeys((UserResource.name, CredentialResource.name, SshCredentialResource.name), "credentials"),
+    **dict.fromkeys((ReservedDomainResource.name, ReservedAddrResource.name), "reservations"),
+    TlsCertificateResource.name: "reservations",
+    EndpointResource.name: "endpoints",
+    **dict.fromkeys((IpPolicyResource.name, *_VAULTS), "policies"),
+}
+"""What the change of a resource has an effect on. API keys are not here, for each request looks them up."""
 
 
 class OtherNodes:
@@ -132,15 +149,10 @@ class OtherNodes:
 
 def _effect(change: RecordChange) -> tuple[str, ...]:
     """What has to be done, and of what; what is the same for several changes is done once."""
-    match change.resource:
-        case "users" | "credentials" | "ssh_credentials":
-            return ("credentials",)
-        case "reserved_domains" | "reserved_addrs" | "tls_certificates":
-            return ("reservations",)
+    match EFFECTS.get(change.resource):
         case "endpoints":
             return "endpoints", change.id
-        case "ip_policies":
-            return "policies", change.owner_id, change.id
-        case "vaults" | "secrets":
-            return "policies", change.owner_id, READER
-    return ("nothing",)  # API keys are looked up by each request; what is uploaded for policies is copied into them
+        case "policies":
+            return "policies", change.owner_id, READER if change.resource in _VAULTS else change.id
+        case effect:
+            return (effect or "",)

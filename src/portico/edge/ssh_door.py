@@ -9,12 +9,14 @@ import msgspec
 from prometheus_client import Counter
 
 from portico.edge.admin import Metrics
-from portico.edge.admission import Admission
+from portico.edge.admission import Admission, for_agents
 from portico.edge.agents import Agents, bind_lease
 from portico.edge.naming import Naming
 from portico.edge.registry import Registry, Session
 from portico.edge.ssh_options import ssh_request
+from portico.model.acl import Acl
 from portico.model.errors import SESSION_CLOSED, PorticoError
+from portico.model.owner import Owner
 from portico.relay.link import Reply, SessionLease, SshAuthenticate, SshCheck, SshForward, SshQuestion, refusal
 
 log = logging.getLogger(__name__)
@@ -47,18 +49,18 @@ class SshDoor:
         try:
             reply = await work
         except PorticoError as error:
-            reply, outcome = Reply(ident, refusal(error)), str(error.code)
+            reply, outcome = Reply(ident, refusal(for_agents(error))), str(error.code)
             log.info("refused", extra={"code": outcome, "reason": error.message})
         if outcomes is not None:
             outcomes.labels(outcome).inc()
         return reply
 
     async def _check(self, question: SshCheck) -> Reply:
-        self._admission.admit_ssh(question.fingerprint, question.authtoken)
+        await self._admitted(question)
         return Reply(question.id, {})
 
     async def _authenticate(self, relay: str, question: SshAuthenticate) -> Reply:
-        owner, credential, acl = self._admission.admit_ssh(question.fingerprint, question.authtoken)
+        owner, credential, acl = await self._admitted(question)
         session = Session(
             id=question.session,
             relay=relay,
@@ -83,6 +85,11 @@ class SshDoor:
             heartbeat_tolerance=0,
         )
         return Reply(question.id, {}, session=lease)
+
+    async def _admitted(self, question: SshCheck | SshAuthenticate) -> tuple[Owner, str, Acl]:
+        return await self._admission.once_reachable(
+            lambda: self._admission.admit_ssh(question.fingerprint, question.authtoken)
+        )
 
     async def _forward(self, question: SshForward) -> Reply:
         if self._registry.session(question.session) is None:
