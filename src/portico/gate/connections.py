@@ -25,6 +25,7 @@ from portico.translate.policy.slots import HOPS
 log = logging.getLogger(__name__)
 _NUMBERS: Final = ("conn.client_port", "conn.server_port")
 _VERSION: Final = "conn.tls.version"
+_BEGIN: Final = "conn.ts.start"
 
 
 @dataclass(slots=True)
@@ -99,6 +100,8 @@ def connection_values(told: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {name: int(text) if name in _NUMBERS else text for name, text in known.items()}
     if _VERSION in values:
         values[_VERSION] = values[_VERSION].removeprefix("TLSv")
+    if _BEGIN in values:
+        values[_BEGIN] = datetime.fromisoformat(values[_BEGIN])
     if CERTIFICATE in values:
         values |= certificate_values(values.pop(CERTIFICATE))
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

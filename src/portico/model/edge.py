@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from portico.model.endpoint import TlsVersion
+from portico.model.geoip import GeoDatabases
 from portico.model.limits import VisitorLimits
 from portico.model.observability import AccessLog, Tracing
 
@@ -61,6 +62,7 @@ class EdgeFrame:
     wildcard: bool = True
     """Whether the edge's certificate covers `*.domain`, where that may be; else each name has a certificate."""
     limits: VisitorLimits = field(default_factory=VisitorLimits)
+    geoip: GeoDatabases = field(default_factory=GeoDatabases)
     access_log: AccessLog | None = None
     tracing: Tracing | None = None
     endpoint_metrics: bool = False

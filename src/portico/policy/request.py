@@ -9,11 +9,16 @@ from typing import Any, Final
 from portico.model.errors import OPTION_INVALID, PorticoError
 from portico.model.names import is_ip
 from portico.policy.results import result_roots
-from portico.policy.variables import ANY, NUMBER, OBJECT, TEXT, TIME, TRUTH, variables
+from portico.policy.variables import ANY, LOOKED_UP, NUMBER, OBJECT, TEXT, TIME, TRUTH, variables
 
 _PORTS: Final = {"http": 80, "https": 443, "tls": 443}
 _SCHEMES: Final = (*_PORTS, "tcp")
 _LONGEST_URL: Final = 65_536
+_PLACES: Final = (
+    *(f"{of}.{name}" for of in ("conn.geo", "conn.client_ip.geo.location") for name in LOOKED_UP),
+    "conn.client_ip.as.organization",
+)
+"""What databases tell of an address; nothing of one that is nobody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,9 @@ def connection_values(visit: Visit) -> dict[str, Any]:
         "conn.client_port": 50_000,
         "conn.server_port": port,
         "conn.ts.start": visit.now,
-        "conn.tls.session_resumed": False,
+        **dict.fromkeys(_PLACES, ""),
+        "conn.client_ip.as.number": 0,
+        "conn.client_ip.is_tor_node": False,
         "endpoint.addr": f"{host}:{port}",
         "endpoint.host": host,
         "endpoint.port": port,

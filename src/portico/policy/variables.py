@@ -18,13 +18,17 @@ COOKIES: Final = "map<string, list<map<string, dyn>>>"
 TEXT_BY_NAME: Final = "map<string, string>"
 OBJECT: Final = "map<string, dyn>"
 
-_NO_PLACES: Final = "this edge has no database of the places of addresses"
-_NO_REPUTATION: Final = "this edge has no database of the reputation of addresses"
+_NOT_IN_PLACES: Final = "Envoy reads city, country_code and subdivision of its databases, and no more"
+_NOT_OF_NODES: Final = "Envoy looks visitors up in its databases, not the node's own address"
+_NO_REPUTATION: Final = "no database that Envoy reads has it"
 _NO_PODS: Final = "an edge outside Kubernetes knows no pods"
 _NO_BROWSERS: Final = "this edge does not take User-Agent apart; match req.user_agent itself"
 _ONE_REGION: Final = "an edge has no regions; conn.server_ip tells its nodes apart"
 _MANY_IDS: Final = "a pool has many; endpoint.url names it"
-_NOT_BEFORE: Final = "Envoy's filters are not told it"
+_NOT_TOLD: Final = "no part of Envoy tells it"
+_NOT_BEFORE: Final = "Envoy's filters are told it when the body is there, and policies run before"
+_IN_THE_PEM: Final = "Envoy tells it with all else in conn.tls.client.pem"
+_JOINED: Final = "Envoy joins them by commas, which such an address may contain; conn.tls.client.pem has them apart"
 _AT_THE_END: Final = "bytes are counted when the connection has ended, in the access log"
 
 
@@ -48,13 +52,13 @@ def _connection() -> list[Variable]:
         Variable("conn.server_ip", TEXT, "address that the connection arrived at"),
         Variable("conn.server_port", NUMBER, "port that the connection arrived at"),
         Variable("conn.server_region", TEXT, "region of the node", missing=_ONE_REGION),
-        Variable("conn.ts.start", TIME, "when the connection began", missing=_NOT_BEFORE),
+        Variable("conn.ts.start", TIME, "when the connection began"),
         Variable("conn.bytes_in", NUMBER, "bytes from the visitor", phases.HTTP, _AT_THE_END),
         Variable("conn.bytes_out", NUMBER, "bytes to the visitor", phases.HTTP, _AT_THE_END),
         Variable("conn.tls.cipher_suite", TEXT, "cipher suite of the handshake"),
-        Variable("conn.tls.ja4_fingerprint", TEXT, "JA4 fingerprint of the handshake", missing=_NOT_BEFORE),
+        Variable("conn.tls.ja4_fingerprint", TEXT, "JA4 fingerprint of the handshake"),
         Variable("conn.tls.negotiated_alpn", TEXT, "protocol agreed on in the handshake"),
-        Variable("conn.tls.session_resumed", TRUTH, "whether the TLS session was resumed", missing=_NOT_BEFORE),
+        Variable("conn.tls.session_resumed", TRUTH, "whether the TLS session was resumed", missing=_NOT_TOLD),
         Variable("conn.tls.sni", TEXT, "server name that the visitor asked for"),
         Variable("conn.tls.version", TEXT, "version of TLS"),
         *_certificate("conn.tls.client", "the visitor's certificate"),
@@ -62,8 +66,14 @@ def _connection() -> list[Variable]:
     ]
 
 
-_UNTOLD: Final = ("extensions", "san", "san.email_addresses", "san.ip_addresses", "signature_algorithm")
-"""Of a visitor's certificate; `pem` has all of them."""
+_CLIENTS_UNTOLD: Final = {
+    "extensions": _IN_THE_PEM,
+    "san": _IN_THE_PEM,
+    "san.email_addresses": _JOINED,
+    "signature_algorithm": _IN_THE_PEM,
+}
+_SERVERS_TOLD: Final = ("san.dns_names", "san.ip_addresses", "san.uris", "subject")
+"""Of the certificate shown to visitors; of its subject the parts, too."""
 
 
 def _certificate(prefix: str, whose: str) -> list[Variable]:
@@ -84,32 +94,49 @@ def _certificate(prefix: str, whose: str) -> list[Variable]:
     for party in ("issuer", "subject"):
         fields += [(party, TEXT, f"{party} as a distinguished name"), (f"{party}.common_name", TEXT, "common name")]
         fields += [(f"{party}.{name}", TEXTS, name.replace("_", " ")) for name in (*several, "street_address")]
-    server = prefix.endswith("server")
+    if not prefix.endswith("server"):
+        return [
+            Variable(f"{prefix}.{name}", kind, f"{meaning} of {whose}", missing=_CLIENTS_UNTOLD.get(name, ""))
+            for name, kind, meaning in fields
+        ]
     return [
         Variable(
-            f"{prefix}.{name}", kind, f"{meaning} of {whose}", missing=_NOT_BEFORE if server or name in _UNTOLD else ""
+            f"{prefix}.{name}",
+            kind,
+            f"{meaning} of {whose}",
+            missing="" if name.startswith("subject") or name in _SERVERS_TOLD else _NOT_TOLD,
         )
         for name, kind, meaning in fields
-        if not (server and name == "pem")
+        if name != "pem"
     ]
+
+
+LOOKED_UP: Final = ("city", "country_code", "subdivision")
+"""What Envoy tells of a place."""
+_DATABASE: Final = "where the edge has such a database, else refused; empty for an address that is not in it"
 
 
 def _places() -> list[Variable]:
     short = ("city", "country", "country_code", "latitude", "longitude", "radius", "subdivision")
-    found = [Variable(f"conn.geo.{name}", TEXT, f"{name} of the visitor", missing=_NO_PLACES) for name in short]
+    found = [_place(f"conn.geo.{name}", name) for name in short]
     more = ("city", "continent", "country", "country_code", "metro_code", "subdivision", "timezone", "postal_code")
-    for address in ("conn.client_ip", "conn.server_ip"):
-        for where in ("location", "registered_location"):
+    for where in ("location", "registered_location"):
+        names = (*more, "latitude", "longitude", "radius") if where == "location" else more[:-1]
+        for address in ("conn.client_ip", "conn.server_ip"):
             prefix = f"{address}.geo.{where}"
-            names = (*more, "latitude", "longitude", "radius") if where == "location" else more[:-1]
-            found += [Variable(f"{prefix}.{name}", TEXT, name, missing=_NO_PLACES) for name in names]
-            found.append(Variable(f"{prefix}.is_eu", TRUTH, "whether in the European Union", missing=_NO_PLACES))
+            known = address == "conn.client_ip" and where == "location"
+            why = _NOT_IN_PLACES if address == "conn.client_ip" else _NOT_OF_NODES
+            found += [
+                _place(f"{prefix}.{name}", name) if known else _unknown(f"{prefix}.{name}", why) for name in names
+            ]
+            found.append(Variable(f"{prefix}.is_eu", TRUTH, "whether in the European Union", missing=why))
+    for address, why in (("conn.client_ip", ""), ("conn.server_ip", _NOT_OF_NODES)):
         found += [
-            Variable(f"{address}.categories", TEXTS, "categories of the address", missing=_NO_REPUTATION),
-            Variable(f"{address}.is_on_blocklist", TRUTH, "whether a blocklist has it", missing=_NO_REPUTATION),
-            Variable(f"{address}.is_tor_node", TRUTH, "whether it is an exit of Tor", missing=_NO_REPUTATION),
-            Variable(f"{address}.as.number", NUMBER, "number of its autonomous system", missing=_NO_REPUTATION),
-            Variable(f"{address}.as.organization", TEXT, "holder of that system", missing=_NO_REPUTATION),
+            Variable(f"{address}.categories", TEXTS, "categories of the address", missing=why or _NO_REPUTATION),
+            Variable(f"{address}.is_on_blocklist", TRUTH, "whether a blocklist has it", missing=why or _NO_REPUTATION),
+            Variable(f"{address}.is_tor_node", TRUTH, f"whether it is an exit of Tor ({_DATABASE})", missing=why),
+            Variable(f"{address}.as.number", NUMBER, f"number of its autonomous system ({_DATABASE})", missing=why),
+            Variable(f"{address}.as.organization", TEXT, f"holder of that system ({_DATABASE})", missing=why),
         ]
     pod = {"id": TEXT, "metadata.name": TEXT, "metadata.namespace": TEXT, "metadata.annotations": TEXT_BY_NAME}
     pod |= {"metadata.error_code": TEXT, "metadata.error_message": TEXT}
@@ -117,6 +144,16 @@ def _places() -> list[Variable]:
         *found,
         *(Variable(f"conn.k8s.pod.{name}", kind, "the visiting pod", missing=_NO_PODS) for name, kind in pod.items()),
     ]
+
+
+def _place(name: str, field: str) -> Variable:
+    meaning = {"country_code": "country of the visitor in two letters", "subdivision": "code of its part"}
+    told = f"{meaning.get(field, f'{field} of the visitor')} ({_DATABASE})"
+    return Variable(name, TEXT, told, missing="" if field in LOOKED_UP else _NOT_IN_PLACES)
+
+
+def _unknown(name: str, why: str) -> Variable:
+    return Variable(name, TEXT, name.rpartition(".")[2], missing=why)
 
 
 def _endpoint() -> list[Variable]:

@@ -56,6 +56,7 @@ def https_listener(frame: EdgeFrame, table: SniTable) -> Resource:
             extension(
                 "envoy.filters.listener.tls_inspector",
                 "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+                enable_ja4_fingerprinting=True,  # always: a listener that changes would end all connections
             )
         ],
         "listener_filters_timeout": _HELLO_TIMEOUT,

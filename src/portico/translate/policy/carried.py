@@ -9,6 +9,7 @@ from typing import Final
 from portico.policy.document import Policy, Rule
 from portico.policy.expressions import Expression, compile_expression
 from portico.policy.syntax import Name, Select
+from portico.translate.policy.facts import FACTS
 from portico.translate.policy.lua import LuaValue
 
 _RESULTS: Final = "actions.ngrok."
@@ -39,6 +40,11 @@ def carried(policy: Policy) -> Mapping[str, LuaValue]:
     }
 
 
+def variables_of(policy: Policy) -> frozenset[str]:
+    """All variables that its expressions read."""
+    return frozenset(name for expression in _expressions(policy.all_rules()) for name in expression.variables)
+
+
 def _expressions(rules: Iterable[Rule]) -> Iterator[Expression]:
     for text in (text for rule in rules for text in _texts(rule)):
         found = compile_expression(text)
@@ -66,5 +72,5 @@ def _vars(expression: Expression) -> Iterator[str | None]:
 
 def _of_request(expressions: Iterable[Expression]) -> set[str]:
     found = list(expressions)
-    named = {name for one in found for name in one.variables if name.startswith("req.")}
+    named = {name for one in found for name in one.variables if name.startswith("req.") or name in FACTS}
     return named | {_READ[function] for one in found for function in one.functions if function in _READ}

@@ -12,6 +12,7 @@ from typing import Final
 
 from portico.model.endpoint import EndpointUrl
 from portico.model.errors import NOT_SERVED, PorticoError
+from portico.model.geoip import GeoDatabases
 from portico.policy.actions.bodies import RequestBodyFindReplace
 from portico.policy.actions.circuit_breaker import CircuitBreaker
 from portico.policy.actions.sign_in import SignIn
@@ -23,8 +24,9 @@ from portico.policy.phases import Phase
 from portico.translate.policy.actions import compiled
 from portico.translate.policy.actions.compiled import Compiled
 from portico.translate.policy.actions.values import function
-from portico.translate.policy.carried import carried
+from portico.translate.policy.carried import carried, variables_of
 from portico.translate.policy.expressions import lua_of
+from portico.translate.policy.facts import FACTS, HEADERS, fact_filters
 from portico.translate.policy.lua import Code, LuaValue, literal
 from portico.translate.policy.runtime_source import request_script
 from portico.translate.policy.slots import MAX_PARTS
@@ -65,6 +67,7 @@ class Place:
     """What the last segment writes into the request as its word that the policy lets it through."""
     inner_class: str | None
     """The class of requests that it forwards to internal endpoints; None where the way ends."""
+    geoip: GeoDatabases = field(default_factory=GeoDatabases)
 
     def facts(self) -> Mapping[str, LuaValue]:
         """The variables `endpoint.…`."""
@@ -92,6 +95,11 @@ def policy_filters(policy: Policy, script: str, place: Place) -> list[list[Body]
         if (segment.waits or (first and shared["signs_in"])) and not last:
             parts.append([])
         parts[-1] += segment.behind
+    known, looked_up = fact_filters(variables_of(policy), place.geoip)
+    if looked_up:  # these wait
+        parts.insert(0, [*known, *looked_up])
+    else:
+        parts[0][:0] = known
     if len(parts) > MAX_PARTS:
         raise PorticoError(
             NOT_SERVED,
@@ -113,6 +121,7 @@ def _shared(policy: Policy, place: Place, around: list[Body]) -> dict[str, LuaVa
         "endpoint": place.facts(),
         "sign_ins": sign_ins or None,
         "signs_in": bool(sign_ins),
+        "facts": HEADERS if FACTS & variables_of(policy) else None,
         "reads_body": any(action.type in _READ_BODIES for action in policy.actions()),
     }
 

@@ -29,6 +29,7 @@ FILES: Final = (
     "conversions.lua",
     "visit.lua",
     "variables.lua",
+    "facts.lua",
     "actions/endings.lua",
     "actions/messages.lua",
     "actions/urls.lua",

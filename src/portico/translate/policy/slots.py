@@ -13,6 +13,7 @@ from typing import Final
 
 from portico.model.edge import EdgeFrame
 from portico.model.endpoint import Endpoint, EndpointUrl
+from portico.model.geoip import GeoDatabases
 from portico.translate import names
 from portico.translate.typed import Body, extension, typed
 
@@ -43,7 +44,8 @@ def for_scope(endpoint: Endpoint | None, frame: EdgeFrame, hop: int = 0) -> Body
     if endpoint is None or not endpoint.traffic_policy:
         return switched_off()
     inner = names.internal_class(endpoint.owner, hop + 1) if hop + 1 < HOPS else None
-    parts = _parts(endpoint.traffic_policy, frame.policy_script, endpoint.url, hop, token(frame, hop), inner)
+    word = token(frame, hop)
+    parts = _parts(endpoint.traffic_policy, frame.policy_script, endpoint.url, hop, word, inner, frame.geoip)
     alone = hop == 0 and len(parts) == 1 and not _forwards(endpoint.traffic_policy)
     return {
         **({_MORE: _OFF} if alone else {}),
@@ -73,12 +75,14 @@ def token(frame: EdgeFrame, hop: int) -> str:
 
 
 @lru_cache(256)
-def _parts(text: str, script: str, url: EndpointUrl, hop: int, word: str, inner: str | None) -> list[list[Body]]:
+def _parts(
+    text: str, script: str, url: EndpointUrl, hop: int, word: str, inner: str | None, geoip: GeoDatabases
+) -> list[list[Body]]:
     # Imported here: its 150 ms of CPU time are for the first endpoint with a policy, not for every start.
     from portico.policy.document import read_policy
     from portico.translate.policy.program import Place, policy_filters
 
-    return policy_filters(read_policy(text).policy, script, Place(url, hop, word, inner))
+    return policy_filters(read_policy(text).policy, script, Place(url, hop, word, inner, geoip))
 
 
 def _forwards(text: str) -> bool:

@@ -118,6 +118,7 @@ local function request(visit)
   if program.responds or not program.last then visit:save() end
   if program.token then
     if program.signs_in then P.hide_sessions(visit) end
+    P.drop_facts(visit)
     visit.handle:headers():replace(TOKEN, program.token)
     visit.handle:clearRouteCache()
   end

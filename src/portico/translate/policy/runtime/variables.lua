@@ -78,16 +78,25 @@ local function parts_of(name, attribute)
   return found
 end
 
-for party, method in pairs({subject = "subjectPeerCertificate", issuer = "issuerPeerCertificate"}) do
-  var[client .. party] = of_certificate(function(ssl) return ssl[method](ssl) end)
+-- A distinguished name and its parts.
+local function of_name(variable, of, method)
+  var[variable] = of(function(ssl) return ssl[method](ssl) end)
   for field, attribute in pairs(NAMES) do
-    var[client .. party .. "." .. field] = of_certificate(function(ssl)
+    var[variable .. "." .. field] = of(function(ssl)
       local values = parts_of(ssl[method](ssl), attribute)
       if field == "common_name" then return values[1] or "" end
       return P.list(values)
     end)
   end
 end
+
+of_name(client .. "subject", of_certificate, "subjectPeerCertificate")
+of_name(client .. "issuer", of_certificate, "issuerPeerCertificate")
+
+local server = "conn.tls.server."
+of_name(server .. "subject", of_tls, "subjectLocalCertificate")
+var[server .. "san.dns_names"] = of_tls(function(ssl) return list_of(ssl:dnsSansLocalCertificate()) end)
+var[server .. "san.uris"] = of_tls(function(ssl) return list_of(ssl:uriSanLocalCertificate()) end)
 
 for field in pairs({addr = 1, host = 1, port = 1, protocol = 1, url = 1}) do
   var["endpoint." .. field] = function(visit) return visit.program.endpoint[field] end

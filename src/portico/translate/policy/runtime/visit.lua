@@ -26,7 +26,7 @@ end
 function Visit:get(name)
   local value = self.known[name]
   if value ~= nil then return value end
-  if self.phase == "response" and name:sub(1, 4) == "req." then
+  if self.phase == "response" and (name:sub(1, 4) == "req." or P.facts[name]) then
     value = self.kept.values[name] -- and nowhere else: the handle is the response's, whose fields have the same names
   else
     local read = P.var[name]

@@ -27,6 +27,7 @@ P.action["forward-internal"] = function(visit, action)
     -- Whether that endpoint is there is the router's to find out.
     visit.ended = "forwarded"
     if visit.program.responds or not visit.program.last then visit:save() end
+    P.drop_facts(visit)
     lead_to(visit, inner, to)
     return true
   end
@@ -45,6 +46,7 @@ function P.forwarded(visit)
   if visit.handle:streamInfo():routeName() ~= "" then
     visit.ended = "forwarded"
     visit:save()
+    P.drop_facts(visit)
     return true
   end
   visit:note("forwarded", false)
