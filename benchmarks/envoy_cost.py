@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from benchmarks.service import small_answers
-from kit.envoy import Rig, free_port, require_envoy
+from kit.envoy import Rig, require_envoy
+from kit.ports import free_port
 from portico.envoy.bootstrap import BootstrapSettings
 from portico.envoy.process import EnvoyProcess, ProcessSettings
 from portico.model.edge import EdgeFrame, SocketAddress

@@ -19,7 +19,7 @@ from typing import Any, Final
 from benchmarks.envoy_cost import Counted, Layer
 from benchmarks.policies import RULES, refusals, rule
 from benchmarks.service import small_answers
-from kit.envoy import free_port
+from kit.ports import free_port
 from portico.edge.endpoint_policy import endpoint_policy
 from portico.edge.node import write_script
 from portico.model.edge import EdgeFrame, SocketAddress

@@ -20,8 +20,8 @@ import httptools
 import uvloop
 
 from kit import nginx
-from kit.edge import free_port_range
 from kit.polling import eventually
+from kit.ports import free_port
 
 _HELLO = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 14\r\n\r\nHello, world!\n"
 _ENDLESS = b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: 1099511627776\r\n\r\n"
@@ -45,7 +45,7 @@ def small_answers(directory: Path) -> Iterator[Service]:
         with own_service() as service:
             yield service
         return
-    port, _ = free_port_range(1)
+    port = free_port()
     paths = [f"{kind}_temp_path {directory}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")]
     server = (
         f'server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 "Hello, world!\\n"; }} '

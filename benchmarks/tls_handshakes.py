@@ -20,8 +20,9 @@ from benchmarks.stage import DOMAIN
 from kit import nginx
 from kit.cli import running_agent
 from kit.client_certificates import SERVER, VisitorAuthority, written
-from kit.edge import RunningEdge, free_port_range, running_edge
+from kit.edge import RunningEdge, running_edge
 from kit.polling import eventually
+from kit.ports import free_port_range
 from kit.recorder import recording_upstream
 from portico.model.endpoint import KeyPair
 

@@ -13,7 +13,8 @@ import sys
 import time
 
 from benchmarks.processes import cpu_seconds, resident_bytes
-from kit.envoy import Rig, cluster, free_port, http_get, http_listener, running_envoy, scope, unix_upstream
+from kit.envoy import Rig, cluster, http_get, http_listener, running_envoy, scope, unix_upstream
+from kit.ports import free_port
 from portico.translate.resource import Resource
 
 PUBLISHES = 40

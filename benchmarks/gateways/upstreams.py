@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.service import own_service
 from kit import nginx
 from kit.polling import eventually
+from kit.ports import free_port
 
 BODY = 100_000
 
@@ -27,7 +28,7 @@ def upstreams(directory: Path) -> Iterator[Upstreams]:
     binary = nginx.program()
     if binary is None:
         raise RuntimeError("nginx is missing; tests/kit/install-parts installs it")
-    (port,) = nginx.free_ports(1)
+    port = free_port()
     (directory / "body").write_bytes(bytes(BODY))
     config = directory / "nginx.conf"
     config.write_text(_config(directory, port))

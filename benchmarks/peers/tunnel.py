@@ -16,7 +16,7 @@ from benchmarks.comparison import Named
 from benchmarks.peers.place import Place
 from benchmarks.processes import family
 from benchmarks.visit import Visit
-from kit.edge import free_port_range
+from kit.ports import free_port_range
 
 DOMAIN = "edge.test"
 START_SECONDS = 30.0

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from kit.envoy import eventually, free_port
+from kit.envoy import eventually
 from kit.policies import policy_text, rule
+from kit.ports import free_port
 from kit.translated import TranslatedEdge, endpoint, http_upstream, translated_edge
 from portico.model.edge import SocketAddress
 from portico.model.endpoint import Endpoint, EndpointUrl

@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 import portico
 from kit.acme_edge import DOMAIN, AcmeEdge, Place, acme_edge, trusting
 from kit.key_pairs import KeyPairs
-from kit.pebble import BLOCKED, Names, free_port, running_names, running_pebble
+from kit.pebble import BLOCKED, Names, running_names, running_pebble
 from kit.polling import eventually
+from kit.ports import free_port
 from kit.service import http_service
 from kit.visitor import Visitor
 from portico.certificates.acme_rules import AcmeDirectory

@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from kit.pebble import free_port, running_names, running_pebble
+from kit.pebble import running_names, running_pebble
+from kit.ports import free_port
 
 TESTS = Path(__file__).parents[1]
 

@@ -10,7 +10,8 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from kit.envoy import eventually, free_port
+from kit.envoy import eventually
+from kit.ports import free_port
 from kit.translated import (
     MARK,
     Answer,

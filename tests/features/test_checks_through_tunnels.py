@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 import portico
-from kit.edge import RunningEdge, free_port_range, running_edge
+from kit.edge import RunningEdge, running_edge
 from kit.polling import eventually
+from kit.ports import free_port
 from kit.visit import visit
 
 
@@ -71,7 +72,7 @@ def speaking(word: bytes) -> Iterator[socketserver.ThreadingTCPServer]:
 
 @pytest.fixture(scope="module")
 def tcp_port() -> int:
-    return free_port_range(1)[0]
+    return free_port()
 
 
 @pytest.fixture(scope="module")

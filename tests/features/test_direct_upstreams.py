@@ -14,10 +14,11 @@ import yaml
 
 import portico
 from kit.client_certificates import VisitorAuthority, written
-from kit.edge import RunningEdge, free_port_range, running_edge
+from kit.edge import RunningEdge, running_edge
 from kit.key_pairs import KeyPairs
 from kit.openssl import s_client
 from kit.polling import eventually
+from kit.ports import free_port_range
 from kit.recorder import Recorder, recording_upstream
 from kit.service import http_service
 from kit.visit import visit

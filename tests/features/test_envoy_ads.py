@@ -19,7 +19,6 @@ from kit.envoy import (
     cluster,
     eventually,
     filter_chain,
-    free_port,
     http_get,
     http_listener,
     listener,
@@ -31,6 +30,7 @@ from kit.envoy import (
     tls_socket,
     unix_upstream,
 )
+from kit.ports import free_port
 from portico.envoy.publication import EnvoyUnavailable, ResourceRejected
 from portico.translate.resource import CLUSTER, ENDPOINTS, FILTER_CHAIN, LISTENER, SCOPE, SECRET, Resource
 

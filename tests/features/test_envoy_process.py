@@ -16,7 +16,6 @@ from kit.envoy import (
     Rig,
     cluster,
     eventually,
-    free_port,
     http_get,
     http_listener,
     listener,
@@ -26,6 +25,7 @@ from kit.envoy import (
     tcp_proxy,
     unix_upstream,
 )
+from kit.ports import free_port
 from portico.envoy.admin import Admin, AdminError
 from portico.envoy.bootstrap import BootstrapSettings
 from portico.envoy.predecessors import MOST_LINGERING

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from kit.envoy import free_port
+from kit.ports import free_port
 from kit.translated import TranslatedEdge, endpoint, translated_edge
 from portico.model.endpoint import NOBODY, EdgeTls, Networks, UnixSocket
 

@@ -13,8 +13,8 @@ import pytest
 
 from kit import front
 from kit.control import ScriptedControl
-from kit.envoy import free_port
 from kit.ngrok_sdk import SdkAgent, sdk_agent
+from kit.ports import free_port
 from kit.raw_agent import RawAgent
 from kit.relay_process import MARK, RelayProcess, running
 from kit.scripted_agent import ScriptedAgent

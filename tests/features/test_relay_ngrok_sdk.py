@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from kit import front
-from kit.envoy import free_port
 from kit.ngrok_sdk import SdkAgent, sdk_agent
+from kit.ports import free_port
 from kit.relay_process import RelayProcess, running
 from kit.upstream import HttpUpstream
 from portico.relay import link

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from kit.translated import Authority, Serve, TranslatedEdge, endpoint, free_port, http_upstream, translated_edge
+from kit.ports import free_port
+from kit.translated import Authority, Serve, TranslatedEdge, endpoint, http_upstream, translated_edge
 from portico.model.endpoint import Address, EdgeTls
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

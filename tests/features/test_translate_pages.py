@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from kit.envoy import free_port
+from kit.ports import free_port
 from kit.translated import MARK, TranslatedEdge, endpoint, http_upstream, translated_edge
 from portico.model import errors, pages
 from portico.model.endpoint import Address, HostPort, UnixSocket

@@ -13,7 +13,7 @@ import pytest_asyncio
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, unix_serve
 
-from kit.envoy import free_port
+from kit.ports import free_port
 from kit.translated import Serve, TranslatedEdge, endpoint, http_upstream, translated_edge
 from portico.model import errors
 from portico.model.endpoint import EdgeTls, Endpoint, Pool, UnixSocket

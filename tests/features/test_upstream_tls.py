@@ -19,8 +19,9 @@ from kit.cli import running_agent
 from kit.client_certificates import HOUR, SERVER, VisitorAuthority, written
 from kit.curl import curl
 from kit.edge import RunningEdge
-from kit.nginx import free_ports, mutual_nginx
+from kit.nginx import mutual_nginx
 from kit.polling import eventually
+from kit.ports import free_port
 from kit.rows import row
 from kit.s_server import s_server
 from kit.service import http_service
@@ -210,7 +211,7 @@ def wrong_upstream(directory: Path, name: str, port: int) -> Iterator[None]:
 def test_row_0_9_page_log_and_status_name_the_reason(edge: RunningEdge, name: str, tmp_path: Path) -> None:
     _, _, reason, words = WRONG[name]
     (tmp_path / "ca.pem").write_text(trusted.pem)
-    (port,) = free_ports(1)
+    port = free_port()
     flags = ["--upstream-tls-verify-cas", str(tmp_path / "ca.pem")]
     with running_agent(edge, "http", f"https://localhost:{port}", *flags) as agent:
         url = agent.url()

@@ -15,8 +15,9 @@ from cryptography import x509
 
 import portico
 from kit.edge import RunningEdge, running_edge
-from kit.pebble import Names, Pebble, free_port, running_names, running_pebble
+from kit.pebble import Names, Pebble, running_names, running_pebble
 from kit.polling import eventually
+from kit.ports import free_port
 from kit.visitor import Visitor
 
 DOMAIN = "edge.test"

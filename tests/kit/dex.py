@@ -16,8 +16,8 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import pytest
 
-from kit.edge import free_port_range
 from kit.polling import eventually
+from kit.ports import free_port
 
 BUILT = Path(__file__).parents[2] / ".cache" / "dex"
 VERSION = "v0.0.0-20260806151424-ab64ed778070"
@@ -107,7 +107,7 @@ def running_dex(directory: Path, callbacks: Sequence[str]) -> Iterator[Dex]:
     """Start one that knows an application with these callback URLs."""
     require_dex()
     directory.mkdir(exist_ok=True)
-    port = free_port_range(1)[0]
+    port = free_port()
     dex = Dex(f"http://127.0.0.1:{port}/dex", directory)
     settings = {
         "issuer": dex.issuer,

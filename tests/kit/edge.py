@@ -2,14 +2,14 @@
 
 import contextlib
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from kit.ports import free_port_range, free_ports
 
 READY_SECONDS = 60
 
@@ -74,25 +74,12 @@ class RunningEdge:
         return self.process.wait(60)
 
 
-def free_port_range(count: int) -> tuple[int, int]:
-    """First and last of `count` neighbouring ports that nobody listens on now."""
-    while True:
-        first = random.randrange(21_000, 31_000)
-        with contextlib.ExitStack() as stack:
-            try:
-                for port in range(first, first + count):
-                    probe = stack.enter_context(socket.socket())
-                    probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return first, first + count - 1
-
-
 @contextlib.contextmanager
 def running_edge(directory: Path, *flags: str, tcp_ports: int = 20) -> Iterator[RunningEdge]:
     """Start an edge under `directory`; `flags` go before the ones that tests need."""
     data_dir, log = directory / "edge", directory / "edge.log"
     first, last = free_port_range(tcp_ports)
+    https, http, admin, ssh = (f"127.0.0.1:{port}" for port in free_ports(4))
     command = [
         *(
             sys.executable,
@@ -100,17 +87,17 @@ def running_edge(directory: Path, *flags: str, tcp_ports: int = 20) -> Iterator[
             "portico.cli.main",
             "edge",
             "--https-addr",
-            "127.0.0.1:0",
+            https,
             "--http-addr",
-            "127.0.0.1:0",
+            http,
         ),
         *(
             "--admin-addr",
-            "127.0.0.1:0",
+            admin,
             "--tcp-host",
             "127.0.0.1",
             "--ssh-addr",
-            "127.0.0.1:0",
+            ssh,
             "--tcp-ports",
             f"{first}-{last}",
         ),

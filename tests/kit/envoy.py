@@ -4,7 +4,6 @@ import asyncio
 import functools
 import os
 import signal
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -38,14 +37,6 @@ def require_envoy() -> Path:
 def message_types() -> MessageTypes:
     """The types of the Envoy in use, made once a test process and kept on disk between them."""
     return load_message_types(require_envoy(), Path(tempfile.gettempdir(), "portico-test-descriptors"))
-
-
-def free_port() -> int:
-    """A port that was free a moment ago, for an Envoy listener, which must be told its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Rig:

@@ -3,13 +3,13 @@
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from kit.polling import eventually
+from kit.ports import free_port, free_ports
 
 SAW = 'return 200 "proto=$server_protocol host=$http_host sni=$ssl_server_name proxy=$proxy_protocol_addr\\n";'
 
@@ -26,15 +26,6 @@ class Nginx:
     proxied: int
     """HTTP/1.1 after a PROXY header of either version."""
     proxied_tls: int
-
-
-def free_ports(count: int) -> list[int]:
-    """Different ports that were free a moment ago, outside of the ranges that edges get for tcp endpoints."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 def program() -> str | None:
@@ -61,7 +52,7 @@ def nginx(directory: Path, certificate: Path, key: Path) -> Iterator[Nginx]:
 @contextlib.contextmanager
 def mutual_nginx(directory: Path, certificate: Path, key: Path, authorities: Path) -> Iterator[int]:
     """nginx that wants a client certificate of `authorities`, and says whose it got; yields its port."""
-    (port,) = free_ports(1)
+    port = free_port()
     tls = f"ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3;"
     mutual = f"ssl_client_certificate {authorities}; ssl_verify_client on;"
     saw = 'return 200 "$ssl_client_s_dn sni=$ssl_server_name $ssl_protocol $server_protocol\\n";'

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from kit.edge import free_port_range
 from kit.polling import eventually
+from kit.ports import free_port
 from portico.certificates.authority import Authority
 
 BUILT = Path(__file__).parents[2] / ".cache" / "pebble"
@@ -104,11 +104,6 @@ class Pebble:
         request = urllib.request.Request(self.management + path, data=body)
         with urllib.request.urlopen(request, context=context, timeout=10) as answer:
             return str(answer.read().decode())
-
-
-def free_port() -> int:
-    """A port that nobody listens on now, and that the system gives to nobody who asks for any."""
-    return free_port_range(1)[0]
 
 
 @contextlib.contextmanager

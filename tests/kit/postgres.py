@@ -6,7 +6,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from kit.polling import eventually
+from kit.ports import free_port
 
 PASSWORD = "a secret/of:the@database"
 _SETTINGS = {
@@ -110,7 +110,7 @@ def running_postgres() -> Iterator[Postgres]:
             extra_groups=[] if user else None,
             cwd=base,
         )
-        server = Postgres(base / "data", _free_port(), user)
+        server = Postgres(base / "data", free_port(), user)
         try:
             server.start()
             yield server
@@ -133,10 +133,3 @@ def _account() -> str:
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name).pw_name
     pytest.skip("PostgreSQL does not run as root, and there is no other account")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

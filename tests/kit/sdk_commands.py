@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from kit import front
-from kit.envoy import free_port
+from kit.ports import free_port
 from kit.relay_process import RelayProcess, running
 from kit.sdk_program import Sdk, SdkProgram
 from portico.relay import link

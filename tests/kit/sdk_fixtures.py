@@ -14,7 +14,8 @@ import yaml
 from kit import nginx as nginx_kit
 from kit.edge import RunningEdge, running_edge
 from kit.key_pairs import KeyPairs
-from kit.nginx import Nginx, free_ports, nginx
+from kit.nginx import Nginx, nginx
+from kit.ports import free_port
 from kit.sdk_program import Sdk, SdkProgram
 from kit.web_service import web_service
 
@@ -60,7 +61,7 @@ def upstreams(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstreams]:
     authority = KeyPairs(directory, "upstreams")
     pair = authority.issue("upstream.localhost")
     with nginx(directory, *pair) as server, web_service() as web, _digest_service() as digest:
-        yield Upstreams(server, web, digest, free_ports(1)[0], authority)
+        yield Upstreams(server, web, digest, free_port(), authority)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from kit.envoy import free_port, running_envoy
+from kit.envoy import running_envoy
+from kit.ports import free_port
 from portico.edge.node import write_script
 from portico.envoy.ads import AdsServer
 from portico.model.edge import EdgeFrame, SocketAddress

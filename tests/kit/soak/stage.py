@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kit.edge import RunningEdge, free_port_range, running_edge
+from kit.edge import RunningEdge, running_edge
 from kit.key_pairs import KeyPairs
+from kit.ports import free_port_range
 from kit.soak import parties
 from kit.soak.parties import Hop, Program
 from kit.soak.visitors import Endpoint
