@@ -15,6 +15,8 @@ from portico.store.store import Store
 
 SECRETS_FILE: Final = "gate.secrets"
 """In the run directory."""
+COUNTERS_FILE: Final = "gate.counters"
+"""In the run directory."""
 BACKLOG: Final = 1024
 
 
@@ -26,6 +28,15 @@ def write_gate_secrets(store: Store, run_dir: Path) -> None:
         raise LookupError("the store has no signing key; the first start makes it")
     derived = HKDF(hashes.SHA256(), 32, salt=None, info=b"sessions of the gate").derive(secret)
     write_atomically(run_dir / SECRETS_FILE, derived.hex() + "\n", mode=PRIVATE)
+
+
+def counters_flags(database: str | None, run_dir: Path) -> tuple[str, ...]:
+    """Tell the gate where nodes count together, in a file: the URL has a password, and `ps` shows arguments."""
+    if database is None:
+        return ()
+    path = run_dir / COUNTERS_FILE
+    write_atomically(path, database + "\n", mode=PRIVATE)
+    return ("--counters", str(path))
 
 
 def listen(path: str) -> socket.socket:

@@ -22,6 +22,7 @@ from portico.logs import LogFormat
 from portico.model.balancing import USUAL, Balancing
 from portico.model.edge import ChallengeSockets, EdgeFrame, SocketAddress
 from portico.model.endpoint import EndpointUrl
+from portico.model.limits import SharedCounts
 from portico.model.owner import DeclaredOwner
 from portico.translate.policy.runtime_source import envoy_script, request_script
 

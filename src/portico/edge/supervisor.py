@@ -20,7 +20,7 @@ from portico.edge.addresses import resolve_addresses
 from portico.edge.child import Backoff, Child
 from portico.edge.data_dir import DataDir
 from portico.edge.drain import until_quiet
-from portico.edge.gate import SECRETS_FILE, listen, run_when_asked
+from portico.edge.gate import SECRETS_FILE, counters_flags, listen, run_when_asked
 from portico.edge.node import SSH_RELAY, Node, lay_out, with_endpoints
 from portico.edge.notices import VARIABLE as NOTIFY_SOCKET
 from portico.edge.notices import NoticeReceiver
@@ -169,8 +169,9 @@ class Supervisor:
             "gate",
             "portico.gate",
             *("--listen-fd", str(descriptor), "--secrets", str(Path(node.run_dir, SECRETS_FILE))),
-            *("--byte-endpoints", str(Path(node.run_dir, BYTE_ENDPOINTS))),
             *("--edge-ca", str(Path(node.data_dir, CA_FILE)), "--internal", node.frame.internal_socket),
+            *("--byte-endpoints", str(Path(node.run_dir, BYTE_ENDPOINTS))),
+            *counters_flags(node.database, Path(node.run_dir)),
             *(part for network in node.policy_networks for part in ("--allow", network)),
             *("--log-format", node.log_format, "--log-level", node.log_level),
             inherited=(descriptor,),

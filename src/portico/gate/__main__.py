@@ -11,6 +11,7 @@ import uvicorn
 
 from portico import event_loop, logs
 from portico.gate.app import gate_app
+from portico.gate.limits import Counters
 from portico.gate.reach import Reach
 
 
@@ -22,6 +23,7 @@ def main() -> None:
     parser.add_argument("--edge-ca", type=Path, help="PEM file of the edge's own authority")
     parser.add_argument("--internal", default="", help="Envoy's Unix socket for requests to internal endpoints")
     parser.add_argument("--byte-endpoints", type=Path, help="directory with the endpoints of tcp and tls")
+    parser.add_argument("--counters", type=Path, help="file with the URL of the database where nodes count together")
     parser.add_argument("--allow", action="append", default=[], help="network that is not public and may be asked")
     parser.add_argument("--log-format", choices=typing.get_args(logs.LogFormat), default="term")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
@@ -31,10 +33,24 @@ def main() -> None:
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
     reach = Reach(tuple(ipaddress.ip_network(network) for network in options.allow))
-    app = gate_app(reach, options.secrets, options.edge_ca, options.internal, options.byte_endpoints)
+    app = gate_app(
+        reach,
+        options.secrets,
+        options.edge_ca,
+        options.internal,
+        options.byte_endpoints,
+        counters=_counters(options.counters) if options.counters else None,
+    )
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on")
     with socket.socket(fileno=options.listen_fd) as listening:
         event_loop.run(uvicorn.Server(config).serve(sockets=[listening]))
+
+
+def _counters(file: Path) -> Counters:
+    # Imported here: where a node counts alone, its gate needs no database.
+    from portico.store.counters import Counters as SharedCounters
+
+    return SharedCounters(file.read_text().strip())
 
 
 if __name__ == "__main__":

@@ -43,6 +43,15 @@ class NotMine(msgspec.Struct, frozen=True, kw_only=True):
     passed: bool = True
 
 
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests that may come through."""
+
+    granted: int
+    """How many; none where the window has had its requests."""
+    seconds: float
+    """How long that holds: a grant ends with its window, and a refusal may be repeated until then."""
+
+
 def page(error: PorticoError, accept: str, headers: Sequence[tuple[str, str]] = ()) -> Reply:
     """The page of an error that has a status."""
     content_type, body = pages.render(error.code, error.message, accept)

@@ -19,9 +19,10 @@ from portico.gate.connection_wire import CONTENT_TYPE, PATH, read_question, writ
 from portico.gate.connections import Connections
 from portico.gate.errands import Errands
 from portico.gate.key_sets import KeySets
+from portico.gate.limits import Counters, Limits
 from portico.gate.outbound import Outbound
 from portico.gate.providers import PROVIDERS, Provider
-from portico.gate.questions import Errand, Question, SignIn, SignInPath, Verification
+from portico.gate.questions import Errand, Limit, Question, SignIn, SignInPath, Verification
 from portico.gate.reach import Reach
 from portico.gate.seal import EdgeSecrets
 from portico.gate.sign_in import SignIns
@@ -41,20 +42,23 @@ def gate_app(
     byte_endpoints: Path | None = None,
     providers: Mapping[str, Provider] = PROVIDERS,
     clock: Callable[[], float] = time.time,
+    counters: Counters | None = None,
 ) -> Starlette:
     """`edge_secrets` is the file of `seal.EdgeSecrets`; `edge_ca` an authority to trust beside the system's.
 
     `internal` is Envoy's Unix socket for requests to internal endpoints, `byte_endpoints` the directory of
-    `byte_endpoints.ByteEndpoints`.
+    `byte_endpoints.ByteEndpoints`; `counters` are those that nodes share.
     """
     outbound = Outbound(reach, edge_ca, internal)
     key_sets = KeySets(outbound, clock)
     sign_ins = SignIns(Authority(outbound, key_sets, providers, clock), EdgeSecrets(edge_secrets), clock)
     verifications, errands = Verifications(key_sets, clock), Errands(outbound)
+    limits = Limits(counters) if counters is not None else None
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        yield
+        async with limits.swept() if limits is not None else contextlib.nullcontext():
+            yield
         await outbound.close()
 
     return Starlette(
@@ -64,6 +68,7 @@ def gate_app(
             _route("/tokens", Verification, verifications.ask),
             _route("/errands", Errand, errands.run),
             *([_connections(byte_endpoints)] if byte_endpoints else []),
+            *([_route("/limits", Limit, limits.ask)] if limits is not None else []),
         ],
         lifespan=lifespan,
     )

@@ -3,7 +3,7 @@
 Empty lists and tables are left out there: JSON made by Lua cannot tell one from the other.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -105,3 +105,18 @@ class Errand(Question, frozen=True, kw_only=True):
     """The class of requests to internal endpoints of the policy's owner (`translate/names.py`)."""
     hops: str = ""
     """What the visitor's request said in `errands.HOPS`."""
+
+
+class Limit(Question, frozen=True, kw_only=True):
+    """May more requests with this key come through?"""
+
+    limit: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+    """Names the limit: an action of one policy of one endpoint."""
+    key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    """SHA-256 of the key, which nobody else is to know."""
+    capacity: Annotated[int, msgspec.Meta(ge=1, le=2_000_000_000)]
+    """Requests in one window."""
+    seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)]
+    """Length of a window."""
+    wanted: Annotated[int, msgspec.Meta(ge=1, le=2_000_000_000)] = 1
+    """Requests for which the asker would like not to ask again."""

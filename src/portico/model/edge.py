@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from portico.model.endpoint import TlsVersion
 from portico.model.geoip import GeoDatabases
-from portico.model.limits import VisitorLimits
+from portico.model.limits import SharedCounts, VisitorLimits
 from portico.model.observability import AccessLog, Tracing
 
 
@@ -62,6 +62,8 @@ class EdgeFrame:
     wildcard: bool = True
     """Whether the edge's certificate covers `*.domain`, where that may be; else each name has a certificate."""
     limits: VisitorLimits = field(default_factory=VisitorLimits)
+    shared_counts: SharedCounts | None = None
+    """Set where nodes share a store, and count rate limits together."""
     geoip: GeoDatabases = field(default_factory=GeoDatabases)
     access_log: AccessLog | None = None
     tracing: Tracing | None = None

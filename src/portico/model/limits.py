@@ -1,6 +1,7 @@
 """What one visitor may use of an edge. Every value has a setting; a time is in seconds, None means no limit."""
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +30,24 @@ class VisitorLimits:
     """How long an HTTP connection may rest between requests."""
     reading_seconds: float = 300
     """How long a visitor may take nothing at all of what waits for him."""
+
+
+SHARES: Final = 4
+"""Into how many parts a rate limit's `capacity` is cut while nodes that share counts cannot reach them: one a node."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedCounts:
+    """Rate limits are counted in a database that nodes share."""
+
+    workers: int
+    """Of this node's Envoy."""
+
+    def of_a_worker(self, capacity: int) -> int:
+        """What a worker lets through by itself in one window while it cannot ask the gate."""
+        return max(1, share_of(capacity) // self.workers)
+
+
+def share_of(capacity: int) -> int:
+    """What a node lets through by itself in one window while the counts cannot be reached."""
+    return max(1, capacity // SHARES)

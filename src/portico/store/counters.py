@@ -7,12 +7,14 @@ second: a commit does not wait for the disk, so a crash of the server may forget
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from portico.model.errors import DATABASE_UNUSABLE, PorticoError
+from portico.store.postgres import engine, reason_of, target_of
 
 MOST_KEYS: Final = 100_000
 """Windows that one limit keeps between sweeps; beyond that those go that began first."""
@@ -20,9 +22,7 @@ BATCH: Final = 10_000
 """Rows removed by one statement."""
 _ROUNDS: Final = 100
 _CONNECTIONS: Final = 4
-_SECONDS: Final = 3
-"""For a connection, and for a statement."""
-_LIFE_SIGNS: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 3_000}
+_STATEMENT_SECONDS: Final = 3
 _R = TypeVar("_R")
 
 _GRANT: Final = "least(:wanted, :capacity - kept.used, greatest(1, (:capacity - kept.used) / 10))"
@@ -53,18 +53,7 @@ class Counters:
 
     def __init__(self, url: str) -> None:
         """`url` as `Store.open` takes it. Nothing is connected yet. Raises PorticoError(STORE_UNUSABLE) as it does."""
-        from portico.store.postgres import target_of
-
-        target = target_of(url)
-        usual = {"connect_timeout": _SECONDS, "application_name": "portico gate", **_LIFE_SIGNS}
-        self._engine = create_engine(
-            target,
-            hide_parameters=True,
-            isolation_level="AUTOCOMMIT",
-            pool_size=_CONNECTIONS,
-            max_overflow=0,
-            connect_args={name: value for name, value in usual.items() if name not in target.query},
-        )
+        self._engine = engine(target_of(url), _CONNECTIONS, isolation_level="AUTOCOMMIT")
         event.listen(self._engine, "connect", _prepare_connection)
 
     def take(self, limit: str, key: str, capacity: int, seconds: int, wanted: int) -> tuple[int, float]:
@@ -107,8 +96,7 @@ class Counters:
                 # The pool's connections may be of a server that was restarted. What a lost answer granted is lost.
                 return self._once(work)
         except (DBAPIError, PoolTimeoutError) as error:
-            reason = str(getattr(error, "orig", error)).replace("\n", "; ")
-            raise PorticoError(DATABASE_UNUSABLE, f"rate limits cannot be counted together: {reason}") from None
+            raise PorticoError(DATABASE_UNUSABLE, f"rate limits cannot be counted: {reason_of(error)}") from None
 
     def _once(self, work: Callable[[Connection], _R]) -> _R:
         with self._engine.connect() as connection:
@@ -133,5 +121,5 @@ def _sweep(connection: Connection) -> int:
 
 def _prepare_connection(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
-    cursor.execute(f"SET synchronous_commit = off; SET statement_timeout = '{_SECONDS}s'")
+    cursor.execute(f"SET synchronous_commit = off; SET statement_timeout = '{_STATEMENT_SECONDS}s'")
     cursor.close()

@@ -285,7 +285,7 @@ class RateWindowRow(Base):
     """One key's window of a rate limit that nodes count together. Only `counters.py` reads and writes it."""
 
     __tablename__ = "rate_windows"
-    __table_args__ = {"postgresql_with": {"fillfactor": 50}}
+    __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
     limit_id: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
     key_digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     ends_at: Mapped[datetime] = mapped_column(UtcTime, index=True)

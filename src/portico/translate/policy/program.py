@@ -29,7 +29,8 @@ from portico.translate.policy.expressions import lua_of
 from portico.translate.policy.facts import FACTS, HEADERS, fact_filters
 from portico.translate.policy.lua import Code, LuaValue, literal
 from portico.translate.policy.runtime_source import request_script
-from portico.translate.policy.slots import MAX_PARTS
+from portico.translate.policy.slots import MAX_PARTS, MAX_PARTS_TOGETHER
+from portico.translate.policy.together import Together
 from portico.translate.typed import Body, extension
 
 SHARED_VM: Final = "portico"
@@ -67,7 +68,14 @@ class Place:
     """What the last segment writes into the request as its word that the policy lets it through."""
     inner_class: str | None
     """The class of requests that it forwards to internal endpoints; None where the way ends."""
+    together: Together | None = None
+    """Set where its rate limits are counted with other nodes."""
     geoip: GeoDatabases = field(default_factory=GeoDatabases)
+
+    @property
+    def most_parts(self) -> int:
+        """The composites that it may fill."""
+        return MAX_PARTS if self.together is None else MAX_PARTS_TOGETHER
 
     def facts(self) -> Mapping[str, LuaValue]:
         """The variables `endpoint.…`."""
@@ -80,9 +88,9 @@ def policy_filters(policy: Policy, script: str, place: Place) -> list[list[Body]
     """The filters of a checked policy, in order. `script` is the file of the runtime, with its other form beside it.
 
     They come in parts, each for a composite of its own: what waits within a composite goes on behind it (Envoy 1.40),
-    so a part ends there. Raises PorticoError(NOT_SERVED) where there would be more than `MAX_PARTS`.
+    so a part ends there. Raises PorticoError(NOT_SERVED) where there would be more than `most_parts`.
     """
-    segments, around = _segments(policy)
+    segments, around = _segments(policy, place.together)
     shared = _shared(policy, place, around)
     sees_responses = shared["responds"] or shared["compresses"] or shared["signs_in"]
     runtime = script if sees_responses else request_script(script)
@@ -100,10 +108,10 @@ def policy_filters(policy: Policy, script: str, place: Place) -> list[list[Body]
         parts.insert(0, [*known, *looked_up])
     else:
         parts[0][:0] = known
-    if len(parts) > MAX_PARTS:
+    if len(parts) > place.most_parts:
         raise PorticoError(
             NOT_SERVED,
-            f"the policy has {len(parts)} parts that wait for each other; {MAX_PARTS} are the most",
+            f"the policy has {len(parts)} parts that wait for each other; {place.most_parts} are the most",
             fix="Put rate limits before sign-ins, tokens, http-request and webhooks.",
         )
     return parts
@@ -148,13 +156,13 @@ def _sign_ins(policy: Policy) -> list[LuaValue]:
     return [compiled(action).config for action in policy.actions() if isinstance(action.config, SignIn)]
 
 
-def _segments(policy: Policy) -> tuple[list[_Segment], list[Body]]:
+def _segments(policy: Policy, together: Together | None) -> tuple[list[_Segment], list[Body]]:
     """The segments, and the native filters of `on_http_response`, which stand before all of them."""
     segments = [_Segment()]
     around: list[Body] = []
     for phase in Phase:
         for rule in policy.rules(phase):
-            left = [(action, compiled(action)) for action in rule.actions if action.type not in _ELSEWHERE]
+            left = [(one, compiled(one, together)) for one in rule.actions if one.type not in _ELSEWHERE]
             if not left:
                 continue
             if phase is Phase.HTTP_RESPONSE:

@@ -41,6 +41,7 @@ FILES: Final = (
     "actions/webhooks.lua",
     "actions/bodies.lua",
     "gate.lua",
+    "actions/shared_limits.lua",
     "actions/sign_in.lua",
     "actions/jwt_validation.lua",
     "actions/http_request.lua",

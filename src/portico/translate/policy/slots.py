@@ -15,12 +15,15 @@ from portico.model.edge import EdgeFrame
 from portico.model.endpoint import Endpoint, EndpointUrl
 from portico.model.geoip import GeoDatabases
 from portico.translate import names
+from portico.translate.policy.together import Together
 from portico.translate.typed import Body, extension, typed
 
 HOPS: Final = 3
 """An endpoint, and internal ones behind it."""
 MAX_PARTS: Final = 4
 """Composites for one endpoint: what waits within one goes on behind it (Envoy 1.40), so a policy is cut there."""
+MAX_PARTS_TOGETHER: Final = 8
+"""The same where nodes count together: then rate limits wait, too."""
 TOKEN_HEADER: Final = "x-edge-policy"  # noqa: S105 - its name
 """Request header with the word of a policy that it has let a request through. Its value is this node's secret."""
 
@@ -30,9 +33,10 @@ _MORE: Final = "policy-more"
 _CHAIN: Final = "envoy.extensions.filters.http.filter_chain.v3.FilterChainConfig"
 
 
-def slot_filters() -> list[Body]:
+def slot_filters(frame: EdgeFrame) -> list[Body]:
     """The composites, empty until a scope fills them: the first, and all others behind one switch."""
-    first, *others = [_name(hop, part) for hop in range(HOPS) for part in range(MAX_PARTS)]
+    most = MAX_PARTS if frame.shared_counts is None else MAX_PARTS_TOGETHER
+    first, *others = [_name(hop, part) for hop in range(HOPS) for part in range(most)]
     return [
         _composite(first),
         extension(_MORE, _CHAIN, default_filter_chain={"filters": list(map(_composite, others))}),
@@ -44,8 +48,9 @@ def for_scope(endpoint: Endpoint | None, frame: EdgeFrame, hop: int = 0) -> Body
     if endpoint is None or not endpoint.traffic_policy:
         return switched_off()
     inner = names.internal_class(endpoint.owner, hop + 1) if hop + 1 < HOPS else None
+    together = Together.of(endpoint, frame)
     word = token(frame, hop)
-    parts = _parts(endpoint.traffic_policy, frame.policy_script, endpoint.url, hop, word, inner, frame.geoip)
+    parts = _parts(endpoint.traffic_policy, frame.policy_script, endpoint.url, hop, word, inner, together, frame.geoip)
     alone = hop == 0 and len(parts) == 1 and not _forwards(endpoint.traffic_policy)
     return {
         **({_MORE: _OFF} if alone else {}),
@@ -76,13 +81,20 @@ def token(frame: EdgeFrame, hop: int) -> str:
 
 @lru_cache(256)
 def _parts(
-    text: str, script: str, url: EndpointUrl, hop: int, word: str, inner: str | None, geoip: GeoDatabases
+    text: str,
+    script: str,
+    url: EndpointUrl,
+    hop: int,
+    word: str,
+    inner: str | None,
+    together: Together | None,
+    geoip: GeoDatabases,
 ) -> list[list[Body]]:
     # Imported here: its 150 ms of CPU time are for the first endpoint with a policy, not for every start.
     from portico.policy.document import read_policy
     from portico.translate.policy.program import Place, policy_filters
 
-    return policy_filters(read_policy(text).policy, script, Place(url, hop, word, inner, geoip))
+    return policy_filters(read_policy(text).policy, script, Place(url, hop, word, inner, together, geoip))
 
 
 def _forwards(text: str) -> bool:

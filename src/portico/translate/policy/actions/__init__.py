@@ -7,6 +7,7 @@ The function that the runtime calls is `P.action[type]` (`runtime/actions/*.lua`
 from collections.abc import Mapping
 from typing import Final
 
+from portico.policy.actions.rate_limit import RateLimit
 from portico.policy.document import Action
 from portico.translate.policy.actions import (
     access,
@@ -24,6 +25,7 @@ from portico.translate.policy.actions import (
     webhooks,
 )
 from portico.translate.policy.actions.compiled import Compiled, Compiler, NativeCompiler
+from portico.translate.policy.together import Together
 
 COMPILERS: Final[Mapping[str, Compiler]] = {
     **endings.COMPILERS,
@@ -46,8 +48,11 @@ NATIVE_COMPILERS: Final[Mapping[str, NativeCompiler]] = {
 """Those with filters of Envoy's, which have the action's place in their names."""
 
 
-def compiled(action: Action) -> Compiled:
-    """What Envoy runs of it. Raises KeyError for an action that edges do not carry out."""
+def compiled(action: Action, together: Together | None = None) -> Compiled:
+    """What Envoy runs of it; `together` where nodes count together. Raises KeyError for an action that edges do not
+    carry out."""
+    if together is not None and isinstance(action.config, RateLimit):
+        return rate_limit.together(action.config, action.place, together)
     if (native := NATIVE_COMPILERS.get(action.type)) is not None:
         return native(action.config, action.place)
     return COMPILERS[action.type](action.config)

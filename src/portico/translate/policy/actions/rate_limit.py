@@ -1,15 +1,20 @@
-"""`rate-limit`: counted by Envoy's local rate limit, which all its workers share, for a key that the runtime makes.
+"""`rate-limit`, for a key that the runtime makes: counted by Envoy's local rate limit, which all its workers share.
+
+Where nodes share a store they count together instead, which the runtime asks the gate to do.
 
 https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/local_rate_limit_filter
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Final
 
+from portico.model.errors import LIMITS_APART
 from portico.policy.actions.rate_limit import RateLimit
 from portico.translate.policy.actions.compiled import Compiled, NativeCompiler
 from portico.translate.policy.actions.values import expression
+from portico.translate.policy.together import Together
 from portico.translate.typed import Body, extension
 
 KEYS: Final = 100_000
@@ -26,6 +31,25 @@ def _rate_limit(config: RateLimit, place: str) -> Compiled:
         {"key": [expression(part) for part in config.bucket_key], "header": key},
         filters=(_filter(config, key, limited),),
         then={"header": key, "limited": limited},
+    )
+
+
+def together(config: RateLimit, place: str, among: Together) -> Compiled:
+    """Counted with the other nodes of `among`."""
+    seconds = int(config.rate.total_seconds())
+    said = [config.name, config.algorithm, config.capacity, seconds, config.bucket_key, config.enforce]
+    limit = json.dumps([among.endpoint, place, *said])
+    return Compiled(
+        {
+            "key": [expression(part) for part in config.bucket_key],
+            "limit": hashlib.sha256(limit.encode()).hexdigest()[:32],
+            "capacity": config.capacity,
+            "seconds": seconds,
+            "share": among.counts.of_a_worker(config.capacity),
+            "enforce": config.enforce,
+            "apart": f"{LIMITS_APART} {LIMITS_APART.title}",
+        },
+        waits=True,
     )
 
 

@@ -1,4 +1,4 @@
--- rate-limit: Envoy counts, behind this filter, by the header that is written here.
+-- rate-limit: Envoy counts, behind this filter, by the header written here; or nodes do together (shared_limits.lua).
 local function key_of(visit, action)
   local parts = {}
   for i, part in ipairs(action.key) do parts[i] = part(visit) end
@@ -7,6 +7,7 @@ end
 
 P.action["rate-limit"] = function(visit, action)
   local key = key_of(visit, action)
+  if action.limit then return P.count_together(visit, action, key) end
   -- A hash: the key may be long, and have bytes that no field may have.
   visit.handle:headers():replace(action.header, P.hex.encode(P.hash.sha256(key)))
   visit:leave("rate_limit", {{"bucket_key", key}, {"limited", false}})
