@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from portico.model.errors import SETTING_INVALID, PorticoError
 from portico.model.owner import DeclaredOwner
+from portico.store.changes import SETTINGS_APPLIED, RecordChange
 from portico.store.store import Store, Unit
 from portico.store.tables import FIRST_START, SETTINGS, AuthtokenRow, DomainRow, OwnerRow
 from portico.store.tokens import digest
@@ -19,9 +20,17 @@ def apply_owners(store: Store, declared: Sequence[DeclaredOwner]) -> None:
     Raises PorticoError(SETTING_INVALID) where a token or domain belongs to somebody else; then nothing is changed.
     """
     with store.write() as unit:
+        before = _declared_ids(unit.session)
         _withdraw(unit.session, declared)
         for owner in declared:
             _declare(unit, owner)
+        if _declared_ids(unit.session) != before:
+            unit.tell(RecordChange(SETTINGS_APPLIED, "", ""))
+
+
+def _declared_ids(session: Session) -> set[str]:
+    tables = (OwnerRow, AuthtokenRow, DomainRow)
+    return {ident for table in tables for ident in session.scalars(select(table.id).where(table.source == SETTINGS))}
 
 
 def _withdraw(session: Session, declared: Sequence[DeclaredOwner]) -> None:

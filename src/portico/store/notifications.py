@@ -43,6 +43,7 @@ async def notifications(
                         await connection.execute("SELECT 1")
         except (Error, OSError, TimeoutError) as error:
             reason = "; ".join(str(error).split("\n")) or "it does not answer"
-            log.error("hears of no changes by other nodes", extra={"database": name, "reason": reason, "in_s": delay})
+            if delay == _FIRST_RETRY:
+                log.error("hears of no changes by other nodes", extra={"database": name, "reason": reason})
         await asyncio.sleep(delay)
         delay = min(delay * 2, _LAST_RETRY)
