@@ -1,7 +1,7 @@
 """Sends a captured request to its upstream again; the inspector sees it like any other."""
 
 import asyncio
-from typing import Final
+from typing import Final, cast
 
 from portico.agent.dial import Dialer
 from portico.agent.http_observer import HttpObserver
@@ -21,10 +21,9 @@ class _Replay(asyncio.Protocol):
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by their class
         self._observer.from_visitor(self._request)
-        transport.write(self._request)
+        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._observer.from_upstream(data)

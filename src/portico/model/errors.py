@@ -135,6 +135,12 @@ TUNNEL_UNAVAILABLE = _code(
 STREAM_LIMIT = _code(
     20_023, "Too many connections through one agent", "Try again, or pool the endpoint over more agents.", 503
 )
+AGENTS_ONLY = _code(
+    20_029,
+    "This address is for agents",
+    "To visit an endpoint, use its own URL; its name tells the edge where to go.",
+    421,
+)
 POLICY_DENIED = _code(20_024, "Denied by the endpoint's policy", "Ask the endpoint's owner for access.", 403)
 REQUEST_REFUSED = _code(20_025, "The request was refused", "Send a well-formed HTTP request.", 400)
 MISDIRECTED = _code(

@@ -48,7 +48,7 @@ class Arrival(asyncio.Protocol):
             return
         self._deadline.cancel()
         if not begins_session(self._received):
-            self._transport.write(http_answer.misdirected())
+            self._transport.write(http_answer.misdirected(self._received))
             self._transport.close()
             return
         assert self._remote is not None

@@ -6,17 +6,12 @@ from http import HTTPStatus
 from typing import Final
 
 from portico.model import pages
-from portico.model.errors import ErrorCode
+from portico.model.errors import AGENTS_ONLY, ErrorCode
 
 _ACCEPT: Final = re.compile(rb"\r\naccept:[ \t]*([^\r]*)", re.IGNORECASE)
 _BODILESS: Final = b"HTTP/1.1 204", b"HTTP/1.1 304"
 _FRAMING: Final = re.compile(rb"\n(?:content-length|transfer-encoding):", re.IGNORECASE)
 _FRAMING_BYTES: Final = 4_096
-
-NO_AGENT: Final = (
-    b"This address is for agents and speaks their protocol.\n"
-    b"To visit an endpoint, use its own URL (the name in it tells the edge where to go).\n"
-)
 
 
 def error_page(
@@ -27,8 +22,7 @@ def error_page(
     `mark` names the response header that tells Envoy the error's number; `unseen` see `pages.mark_fields`; `fields`
     are further lines of the head.
     """
-    accept = _ACCEPT.search(head)
-    content_type, body = pages.render(code, detail, accept[1].decode("latin-1") if accept else "")
+    content_type, body = pages.render(code, detail, _accept(head))
     marks = [f"{name}: {value}" for name, value in pages.mark_fields(code, mark, unseen=unseen)] if mark else []
     return _response(code.status or 502, content_type, body, [*fields, *marks], bodiless=head.startswith(b"HEAD "))
 
@@ -38,9 +32,16 @@ def is_framed(answer: bytes) -> bool:
     return answer.startswith(_BODILESS) or _FRAMING.search(answer, 0, _FRAMING_BYTES) is not None
 
 
-def misdirected() -> bytes:
-    """To somebody who speaks HTTP where agents are awaited (RFC 9110, 15.5.20)."""
-    return _response(421, "text/plain; charset=utf-8", NO_AGENT, [], bodiless=False)
+def misdirected(head: bytes) -> bytes:
+    """To somebody who speaks HTTP where agents are awaited, as far as his request has come (RFC 9110, 15.5.20)."""
+    content_type, body = pages.render(AGENTS_ONLY, accept=_accept(head))
+    fields = [f"{name}: {value}" for name, value in pages.code_headers(AGENTS_ONLY)]
+    return _response(AGENTS_ONLY.status or 421, content_type, body, fields, bodiless=head.startswith(b"HEAD "))
+
+
+def _accept(head: bytes) -> str:
+    found = _ACCEPT.search(head)
+    return found[1].decode("latin-1") if found else ""
 
 
 def _response(status: int, content_type: str, body: bytes, fields: list[str], *, bodiless: bool) -> bytes:

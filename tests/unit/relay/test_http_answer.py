@@ -36,8 +36,16 @@ def test_any_request_and_any_reason_give_one_whole_answer(head: bytes, reason: s
     }  # fmt: skip
 
 
-def test_misdirected_requests_are_told_so() -> None:
-    assert http_answer.misdirected().startswith(b"HTTP/1.1 421 Misdirected Request\r\n")
+@given(st.binary(max_size=200))
+def test_misdirected_requests_are_told_so(head: bytes) -> None:
+    page = http_answer.misdirected(head)
+    assert page.startswith(b"HTTP/1.1 421 Misdirected Request\r\n")
+    assert b"\r\nportico-error-code: PORTICO_20029\r\n" in page
+
+
+def test_a_browser_that_is_misdirected_gets_a_page() -> None:
+    page = http_answer.misdirected(b"GET / HTTP/1.1\r\nhost: a\r\naccept: text/html\r\n\r\n")
+    assert b"\r\ncontent-type: text/html; charset=utf-8\r\n" in page
 
 
 @pytest.mark.parametrize(
