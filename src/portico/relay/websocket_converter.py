@@ -11,21 +11,14 @@ from typing import Final, cast
 from portico.model.errors import REQUEST_REFUSED, STREAM_LIMIT, ErrorCode, PorticoError
 from portico.model.pages import PROBE_ANSWER
 from portico.relay import http_answer, limits
-from portico.relay.carriage import Carriage, Carrier
+from portico.relay.byte_stream import ByteStream
+from portico.relay.carriage import Carrier
 from portico.relay.link import BindLease
 from portico.relay.probe import Probe
 from portico.relay.unanswered import Unanswered
-from portico.relay.visitors import (
-    ALONE_SECONDS,
-    LINGER_SECONDS,
-    NO_ANSWER,
-    REASON_SECONDS,
-    WATCH_SECONDS,
-    has_left,
-)
+from portico.relay.visitors import LINGER_SECONDS, NO_ANSWER, REASON_SECONDS, WATCH_SECONDS, has_left
 from portico.relay.websocket import VERSION_FIELD, RefusedError, WebSocketEnd
 from portico.tunnel import frames
-from portico.tunnel.handler import StreamHandler
 from portico.tunnel.proxy_protocol import ProxyInfo, ProxyReader
 
 HEAD_BYTES: Final = 16 << 20
@@ -60,7 +53,7 @@ class WebSocketVisitor(asyncio.Protocol):
         self._probe: Probe | None = None
         self._head = bytearray()
         self._socket: WebSocketEnd | None = None
-        self._attempt: _Attempt | None = None
+        self._attempt: ByteStream | None = None
         self._attempts = 0
         self._unanswered = Unanswered()
         self._input = b""
@@ -160,7 +153,7 @@ class WebSocketVisitor(asyncio.Protocol):
         if not self._discarding:
             self._transport.write(self._socket.message(data))
 
-    def upstream_finished(self, attempt: "_Attempt") -> None:
+    def upstream_finished(self, attempt: ByteStream) -> None:
         """The upstream sends no more."""
         if attempt is not self._attempt:
             return
@@ -169,7 +162,7 @@ class WebSocketVisitor(asyncio.Protocol):
         else:
             self._wait_for_reason()
 
-    def upstream_ended(self, attempt: "_Attempt", code: int | None) -> None:
+    def upstream_ended(self, attempt: ByteStream, code: int | None) -> None:
         """The stream is over: in order (`code` None) or reset."""
         if attempt is not self._attempt:
             return
@@ -258,7 +251,7 @@ class WebSocketVisitor(asyncio.Protocol):
 
     def _offer(self) -> None:
         """Raises PorticoError."""
-        attempt = _Attempt(self, self._carrier)
+        attempt = ByteStream(self, self._carrier)
         self._attempts += 1
         attempt.stream = self._carrier.open_proxy(self._lease, self._address, self._unanswered.kept, attempt)
         self._attempt = attempt
@@ -391,58 +384,3 @@ class WebSocketVisitor(asyncio.Protocol):
             if timer is not None:
                 timer.cancel()
         self._timer = self._watching = None
-
-
-class _Attempt(StreamHandler):
-    """One stream for a visitor."""
-
-    __slots__ = ("_alone", "_carrier", "_visitor", "answered", "stream")
-
-    def __init__(self, visitor: WebSocketVisitor, carrier: Carrier) -> None:
-        self._visitor = visitor
-        self._carrier = carrier
-        self._alone: asyncio.TimerHandle | None = None
-        self.answered = False
-        """Whether there was a byte of the upstream."""
-        self.stream: Carriage
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes of the upstream; after the visitor's Close they are for nobody."""
-        self.answered = True
-        if self._alone is None:
-            self._visitor.from_upstream(data)
-        else:
-            self.drop()
-
-    def eof_received(self) -> None:
-        """The upstream sends no more."""
-        if self._alone is None:
-            self._visitor.upstream_finished(self)
-
-    def connection_lost(self, code: int | None) -> None:
-        """The stream is gone: finished in both directions, or reset."""
-        self._carrier.figures.streams -= 1
-        if self._alone is None:
-            self._visitor.upstream_ended(self, code)
-        else:
-            self._alone.cancel()
-
-    def pause_writing(self) -> None:
-        """The agent takes no more."""
-        if self._alone is None:
-            self._visitor.hold()
-
-    def resume_writing(self) -> None:
-        """The agent takes more."""
-        if self._alone is None:
-            self._visitor.go_on()
-
-    def finish_alone(self) -> None:
-        """The visitor has closed in order: what he sent shall arrive, and whatever comes back is for nobody."""
-        self.stream.resume_reading()
-        self.stream.write_eof()
-        self._alone = asyncio.get_running_loop().call_later(ALONE_SECONDS, self.drop)
-
-    def drop(self) -> None:
-        """Let go of the stream, with FIN and RST: RST alone wakes no idle stream of ngrok's Rust SDKs."""
-        self.stream.abandon()

@@ -27,7 +27,9 @@ def reading(limits: VisitorLimits) -> Body:
             "max_concurrent_streams": limits.streams,
             "initial_stream_window_size": 262_144,
             "initial_connection_window_size": 1_048_576,
-            "allow_connect": True,  # RFC 8441: WebSocket over HTTP/2; plain CONNECT finds no route
+            # No WebSocket in HTTP/2 (RFC 8441): Envoy would turn it into a handshake of HTTP/1.1 without a key, which
+            # services refuse (https://github.com/envoyproxy/envoy/issues/8547). Browsers then use HTTP/1.1 for it.
+            "allow_connect": False,
             # CVE-2023-44487, where requests are cancelled as fast as they are made.
             "stream_reset_burst": limits.stream_resets,
             "stream_reset_rate": limits.stream_resets_per_second,
