@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from kit.explained import Upstreams, ask, differences, explained
 from kit.geoip import databases
 from kit.policies import policy_text, rule
 from kit.translated import Answer, TranslatedEdge, endpoint, http_upstream, translated_edge
-from portico.model.endpoint import UnixSocket
+from portico.model.endpoint import EdgeTls, UnixSocket
 from portico.model.geoip import GeoDatabases
 from portico.policy.request import Visit
 
@@ -100,6 +101,19 @@ async def test_the_certificate_that_visitors_see(edge: TranslatedEdge, served: T
     names, common_name, subject = told(await edge.get(host)).split("|")
     assert "*.edge.test" in names.split(",")
     assert (common_name, subject) == ("edge.test", "CN=edge.test")
+
+
+async def test_addresses_in_certificates(edge: TranslatedEdge, upstream: UnixSocket, tmp_path: Path) -> None:
+    whole = edge.authority.issue("mutual.edge.test", "192.0.2.7")
+    text = telling("conn.tls.client.san.ip_addresses.join('+')", "conn.tls.server.san.ip_addresses.join('+')")
+    tls = EdgeTls(key_pair=whole, client_authorities=edge.authority.pem)
+    await edge.publish(endpoint("https://mutual.edge.test", upstream, traffic_policy=text, owner="me", tls=tls))
+    for names, addresses in ((("a.test", "192.0.2.8", "2001:db8::8"), "192.0.2.8+2001:db8::8"), (("a.test",), "")):
+        visitor, pair = edge.visitor(), edge.authority.issue(*names)
+        file = tmp_path / "pair.pem"
+        file.write_text(pair.certificate + pair.key)
+        visitor.load_cert_chain(file)
+        assert told(await edge.get("mutual.edge.test", tls=visitor)) == f"{addresses}|192.0.2.7"
 
 
 PLACES = (

@@ -6,6 +6,7 @@ import datetime
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from portico.edge.node import write_script
 from portico.envoy.ads import AdsServer
 from portico.model.edge import EdgeFrame, SocketAddress
 from portico.model.endpoint import Address, EdgeTls, Endpoint, EndpointUrl, KeyPair, UnixSocket
+from portico.model.names import is_ip
 from portico.translate.endpoints import endpoint_resources
 from portico.translate.listeners import frame_resources, https_listener, listener_resources
 from portico.translate.names import EDGE_CERTIFICATE
@@ -46,7 +48,9 @@ class Authority:
         """A leaf for the hosts, fit for both sides of TLS."""
         key = ec.generate_private_key(ec.SECP256R1())
         draft = self._draft(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])]), key.public_key())
-        names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
+        names = x509.SubjectAlternativeName(
+            [x509.IPAddress(ip_address(host)) if is_ip(host) else x509.DNSName(host) for host in hosts]
+        )
         leaf = draft.add_extension(names, critical=False).sign(self._key, hashes.SHA256())
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -7,7 +7,7 @@ import click
 
 from portico.model.errors import EDGE_EXTRA_MISSING, PorticoError
 
-_EXTRA: Final = ("alembic", "asyncssh", "envoy", "fastapi", "grpc", "prometheus_client", "sqlalchemy")
+_EXTRA: Final = ("alembic", "asyncssh", "envoy", "fastapi", "grpc", "maxminddb", "prometheus_client", "sqlalchemy")
 """The packages of `portico[edge]` by their import names; control imports most of them long after the start."""
 
 

@@ -142,6 +142,7 @@ def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, Sock
         idle_seconds=math.ceil(settings.idle_seconds or 0),
         limits=settings.visitor_limits(),
         shared_counts=SharedCounts(settings.envoy_concurrency) if settings.database_url else None,
+        geoip=settings.geoip_databases,
         access_log=settings.access_log_rules(),
         tracing=settings.tracing_rules(),
         endpoint_metrics=settings.endpoint_metrics is not None,

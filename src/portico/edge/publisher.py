@@ -16,6 +16,7 @@ from portico.model.endpoint import Endpoint, EndpointUrl
 from portico.model.errors import BIND_REJECTED, PORT_IN_USE, PorticoError
 from portico.translate.endpoints import endpoint_resources
 from portico.translate.listeners import frame_resources, https_listener, listener_resources
+from portico.translate.policy.unknown import refuse_unknown_facts
 from portico.translate.resource import Resource, ResourceKey
 from portico.translate.sni import SniTable
 
@@ -102,6 +103,7 @@ class Publisher:
 
     async def _refresh(self, url: EndpointUrl) -> None:
         async with self._turn(url):
+            refuse_unknown_facts(self._endpoint_of(url), self._frame)
             changed, removed = self._difference(url)
             if not changed and not removed:
                 return

@@ -23,6 +23,7 @@ from portico.edge.balancing_settings import (
     OutlierSettings,
 )
 from portico.edge.endpoint_settings import EndpointSettings, refuse_chains
+from portico.edge.geoip_settings import parse_databases
 from portico.edge.limit_settings import VisitorLimitSettings
 from portico.edge.naming import Naming
 from portico.edge.observability_settings import ObservabilitySettings
@@ -52,6 +53,7 @@ from portico.edge.upstream_settings import UpstreamSettings
 from portico.model.acme import ChallengeKind
 from portico.model.edge import SocketAddress
 from portico.model.endpoint import TlsVersion
+from portico.model.geoip import GeoDatabases
 from portico.model.owner import DEFAULT_OWNER, DeclaredOwner
 
 _T = TypeVar("_T")
@@ -188,6 +190,8 @@ class NodeSettings(SettingsPart):
     """Longest silence beyond the interval, that ends a session, that an agent may ask for."""
     policy_networks: Annotated[tuple[str, ...], PlainValidator(parse_networks), Setting("CIDRS", "none")] = ()
     """Networks, beside the public Internet, that policies may reach: sign-in providers, key sets, http-request."""
+    geoip_databases: Annotated[GeoDatabases, PlainValidator(parse_databases), Setting("FILES", "none")] = GeoDatabases()
+    """Databases in MaxMind's format (City, Country, ASN, Anonymous-IP), for policies that ask where visitors are."""
     acme: Annotated[bool, PlainValidator(parse_switch), Setting("on|off", "off")] = False
     """Automatic certificates from a public authority for every name served, instead of the edge's own authority."""
     acme_email: Annotated[str, PlainValidator(parse_email), Setting("ADDRESS", "none")] = ""

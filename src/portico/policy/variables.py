@@ -28,7 +28,7 @@ _MANY_IDS: Final = "a pool has many; endpoint.url names it"
 _NOT_TOLD: Final = "no part of Envoy tells it"
 _NOT_BEFORE: Final = "Envoy's filters are told it when the body is there, and policies run before"
 _IN_THE_PEM: Final = "Envoy tells it with all else in conn.tls.client.pem"
-_JOINED: Final = "Envoy joins them by commas, which such an address may contain; conn.tls.client.pem has them apart"
+_JOINED: Final = "Envoy joins them by commas, which such an address may contain"
 _AT_THE_END: Final = "bytes are counted when the connection has ended, in the access log"
 
 
@@ -69,11 +69,19 @@ def _connection() -> list[Variable]:
 _CLIENTS_UNTOLD: Final = {
     "extensions": _IN_THE_PEM,
     "san": _IN_THE_PEM,
-    "san.email_addresses": _JOINED,
+    "san.email_addresses": f"{_JOINED}; conn.tls.client.pem has them apart",
     "signature_algorithm": _IN_THE_PEM,
 }
-_SERVERS_TOLD: Final = ("san.dns_names", "san.ip_addresses", "san.uris", "subject")
-"""Of the certificate shown to visitors; of its subject the parts, too."""
+_SERVERS_TOLD: Final = ("san.dns_names", "san.ip_addresses", "san.uris")
+"""Of the certificate shown to visitors, beside its subject."""
+
+
+def _untold(name: str, *, of_server: bool) -> str:
+    if not of_server:
+        return _CLIENTS_UNTOLD.get(name, "")
+    if name.startswith("subject") or name in _SERVERS_TOLD:
+        return ""
+    return _JOINED if name == "san.email_addresses" else _NOT_TOLD
 
 
 def _certificate(prefix: str, whose: str) -> list[Variable]:
@@ -94,26 +102,17 @@ def _certificate(prefix: str, whose: str) -> list[Variable]:
     for party in ("issuer", "subject"):
         fields += [(party, TEXT, f"{party} as a distinguished name"), (f"{party}.common_name", TEXT, "common name")]
         fields += [(f"{party}.{name}", TEXTS, name.replace("_", " ")) for name in (*several, "street_address")]
-    if not prefix.endswith("server"):
-        return [
-            Variable(f"{prefix}.{name}", kind, f"{meaning} of {whose}", missing=_CLIENTS_UNTOLD.get(name, ""))
-            for name, kind, meaning in fields
-        ]
+    server = prefix.endswith("server")
     return [
-        Variable(
-            f"{prefix}.{name}",
-            kind,
-            f"{meaning} of {whose}",
-            missing="" if name.startswith("subject") or name in _SERVERS_TOLD else _NOT_TOLD,
-        )
+        Variable(f"{prefix}.{name}", kind, f"{meaning} of {whose}", missing=_untold(name, of_server=server))
         for name, kind, meaning in fields
-        if name != "pem"
+        if not (server and name == "pem")
     ]
 
 
 LOOKED_UP: Final = ("city", "country_code", "subdivision")
 """What Envoy tells of a place."""
-_DATABASE: Final = "where the edge has such a database, else refused; empty for an address that is not in it"
+_DATABASE: Final = "where the edge has such a database"
 
 
 def _places() -> list[Variable]:
@@ -147,7 +146,10 @@ def _places() -> list[Variable]:
 
 
 def _place(name: str, field: str) -> Variable:
-    meaning = {"country_code": "country of the visitor in two letters", "subdivision": "code of its part"}
+    meaning = {
+        "country_code": "country of the visitor in two letters",
+        "subdivision": "code of the part of that country, such as `BY`",
+    }
     told = f"{meaning.get(field, f'{field} of the visitor')} ({_DATABASE})"
     return Variable(name, TEXT, told, missing="" if field in LOOKED_UP else _NOT_IN_PLACES)
 

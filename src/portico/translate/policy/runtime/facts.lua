@@ -1,16 +1,19 @@
 -- Variables that Lua cannot ask Envoy for: other filters have written them into private headers (translate/policy/facts.py).
-local ipairs, pairs, tonumber, floor = ipairs, pairs, tonumber, math.floor
+local ipairs, pairs, tonumber, type, floor = ipairs, pairs, tonumber, type, math.floor
 local var = P.var
 local HEADER, NO_DATABASE = "x-edge-fact-", "?"
 
 P.facts = {} -- their names: the response's handle has none of the headers, so what its rules read is kept
 
--- `otherwise` is the value where nobody has written one.
+-- `otherwise` is the value where nobody has written one, or a function that knows it.
 local function fact(name, header, read, otherwise)
   P.facts[name] = true
   var[name] = function(visit)
     local text = visit.handle:headers():get(HEADER .. header)
-    if text == nil or text == "" or text == "-" then return otherwise end
+    if text == nil or text == "" or text == "-" then
+      if type(otherwise) == "function" then return otherwise(visit) end
+      return otherwise
+    end
     if text == NO_DATABASE then return nil end
     return read(text)
   end
@@ -24,6 +27,17 @@ local function list_of(text)
   return P.list(list)
 end
 
+-- An empty list where there is a certificate without any.
+local function none_of(presented)
+  return function(visit)
+    local ssl = visit.handle:streamInfo():downstreamSslConnection()
+    return ssl and presented(ssl) and P.list({}) or nil
+  end
+end
+
+local of_visitor = none_of(function(ssl) return ssl:peerCertificatePresented() end)
+local of_server = none_of(function() return true end)
+
 -- When the request began, and how long after the connection, in microseconds. Two clocks have measured them, so the
 -- difference is told in milliseconds.
 local function begin_of(text)
@@ -35,8 +49,8 @@ end
 
 fact("conn.ts.start", "conn-ts-start", begin_of)
 fact("conn.tls.ja4_fingerprint", "conn-tls-ja4-fingerprint", as_it_is)
-fact("conn.tls.client.san.ip_addresses", "conn-tls-client-san-ip-addresses", list_of)
-fact("conn.tls.server.san.ip_addresses", "conn-tls-server-san-ip-addresses", list_of)
+fact("conn.tls.client.san.ip_addresses", "conn-tls-client-san-ip-addresses", list_of, of_visitor)
+fact("conn.tls.server.san.ip_addresses", "conn-tls-server-san-ip-addresses", list_of, of_server)
 
 -- What the databases do not have of an address is empty, not a failure: most are in no list of Tor's.
 for name, field in pairs({city = "city", country_code = "country", subdivision = "region"}) do
