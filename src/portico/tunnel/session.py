@@ -54,7 +54,9 @@ SEND_BUDGET: Final = 0x40000
 MAX_CONTROL_FRAMES: Final = 8192
 """Control frames that may wait for a peer which sends and does not read, before the session is ended."""
 FIRST_CREDIT_SECONDS: Final = 2.0
-"""A live peer credits the type bytes of a new stream at once; so long a silence after a SYN is worth an event."""
+"""A live peer sends something soon after a stream was opened; so long a silence after a SYN is worth an event."""
+SIGN_SECONDS: Final = 0.25
+"""How soon ours does, where it has nothing else to send: a frame of its own for each visitor is dear."""
 
 _NO_STREAM: Final = MAX_STREAM_ID - 1
 """The first of two ids, one of each parity, that are never opened."""
@@ -97,6 +99,8 @@ class Session:
         self._reader = FrameReader()
         self._beat_stream: int | None = None
         self._syn_at: float | None = None
+        self._sign_at: float | None = None
+        """When the peer should have a sign of life, if nothing of ours goes its way sooner."""
         self._answer_owed = False
         self._last_data: StreamState | None = None
         self._widened = 0
@@ -211,14 +215,15 @@ class Session:
         """When `handle_timeout` should be called next; may lie in the past."""
         if self.closed:
             return None
-        beat = self.heartbeat.deadline() if self.heartbeat else None
-        if self._syn_at is None:
-            return beat
-        silence = self._syn_at + FIRST_CREDIT_SECONDS
-        return silence if beat is None or silence < beat else beat
+        first = self.heartbeat.deadline() if self.heartbeat else None
+        if self._syn_at is not None and (first is None or self._syn_at + FIRST_CREDIT_SECONDS < first):
+            first = self._syn_at + FIRST_CREDIT_SECONDS
+        if self._sign_at is not None and (first is None or self._sign_at < first):
+            first = self._sign_at
+        return first
 
     def handle_timeout(self, now: float) -> list[Event]:
-        """Send a beat that is due; tell of a peer that is silent."""
+        """Send a beat or a sign of life that is due; tell of a peer that is silent."""
         if self.closed:
             return []
         events: list[Event] = []
@@ -231,6 +236,9 @@ class Session:
         if self._syn_at is not None and now >= self._syn_at + FIRST_CREDIT_SECONDS:
             events.append(PeerUnresponsive(now - self._syn_at))
             self._syn_at = None
+        if self._sign_at is not None and now >= self._sign_at:
+            self._sign_at = None
+            self._answer_owed = True
         return events
 
     # Sending.
@@ -256,6 +264,8 @@ class Session:
             self._answer_owed = False
             if not out:
                 out.append(self._small_answer())
+        if out:
+            self._sign_at = None
         return out
 
     def _after_frame(self, state: StreamState) -> None:
@@ -409,7 +419,7 @@ class Session:
             (state.kind,) = _KIND.unpack(state.prefix)
             state.prefix, payload = b"", payload[missing:]
             state.consume(_KIND.size)
-            self._send_credit(state)  # tells a peer that waits for a sign of life that there is one
+            self._show_life(state, now)
             state.plain = state.kind != HEARTBEAT_KIND
             if state.plain:
                 events.append(StreamOpened(state.id, state.kind))
@@ -418,6 +428,14 @@ class Session:
                     events.append(Data(state.id, payload))
         if not state.plain and payload:
             self._nonces(state, payload, events, now)
+
+    def _show_life(self, state: StreamState, now: float) -> None:
+        """Whoever opens a stream waits for some bytes of ours: SDKs are credited at once; a relay has the patience of
+        FIRST_CREDIT_SECONDS, and mostly gets the answer itself from an agent."""
+        if not self._parity:
+            self._send_credit(state)
+        elif self._sign_at is None:
+            self._sign_at = now + SIGN_SECONDS
 
     def _nonces(self, state: StreamState, payload: bytes, events: list[Event], now: float) -> None:
         data = state.prefix + payload

@@ -37,7 +37,7 @@ from portico.tunnel.frames import (
     reset_frame,
     window_frame,
 )
-from portico.tunnel.session import MAX_CONTROL_FRAMES, Session
+from portico.tunnel.session import MAX_CONTROL_FRAMES, SIGN_SECONDS, Session
 
 PROXY: Final = 3
 HEARTBEAT: Final = 0xFFFFFFFF
@@ -93,6 +93,23 @@ def test_a_new_stream_is_told_when_its_kind_is_known_and_credited_at_once() -> N
     assert joined(events) == [StreamOpened(3, 1), Data(3, b"{}")]
     assert sent(session) == [(WNDINC, 0, 3, 4)]
     assert session.windows(3) == (NARROW.window, NARROW.window - 2)
+
+
+def test_an_agent_shows_life_only_where_its_answer_does_not() -> None:
+    session = Session(client=True, now=0.0)
+    session.receive(opening(2, PROXY, b"hi"), 1.0)
+    assert sent(session, 1.0) == []
+    assert session.next_timeout() == 1.0 + SIGN_SECONDS
+    session.receive(opening(4, PROXY, b"hi"), 1.1)
+    session.send(4, b"answer")
+    assert sent(session, 1.1) == [(DATA, 0, 4, b"answer")]
+    assert session.next_timeout() is None
+
+    session.receive(opening(6, PROXY), 2.0)
+    assert session.handle_timeout(2.0 + SIGN_SECONDS) == []
+    assert session.next_timeout() is None, "though nothing can leave yet"
+    assert sent(session, 3.0) == [(WNDINC, 0, 4, 4)], "any frame will do"
+    assert sent(session, 3.0) == []
 
 
 def test_streams_are_capped_on_both_sides() -> None:
