@@ -40,7 +40,9 @@ def page() -> Iterator[str]:
         How to write one is in the [guide](../guides/traffic-policy.md). The language is ngrok's; the column *with
         ngrok* compares an action's configuration: the same, more is understood (better), or something else (different).
         *Runs in* says what carries it out at an edge: Lua inside of Envoy, a filter of Envoy's, or the gate, a process
-        beside Envoy that asks the world outside. A policy that edges cannot carry out is refused when an endpoint
+        beside Envoy that asks the world outside. On endpoints of tcp and tls it is the gate for all actions but
+        `terminate-tls`, and nobody where a policy only has `restrict-ips` with networks written out: a filter chain
+        tells those apart. A policy that edges cannot carry out is refused when an endpoint
         brings it (`PORTICO_20006`), never ignored.
 
         ## Actions

@@ -27,6 +27,8 @@ def endpoint_policy(written: Sequence[str | Mapping[str, object]], scheme: Schem
     # Imported here: its 150 ms of CPU time are for the first endpoint with a policy, not for every start.
     from portico.policy.byte_policies import is_of_networks, networks_of_bytes, refuse_what_bytes_have_not
     from portico.policy.served import canonical_text, served_policy, terminate_tls
+    from portico.translate.byte_policies import refuse_what_is_untold
+    from portico.translate.policy.carried import variables_of
     from portico.translate.policy.trial import refuse_what_cannot_run
 
     policies = [served_policy(policy) for policy in written]
@@ -36,6 +38,7 @@ def endpoint_policy(written: Sequence[str | Mapping[str, object]], scheme: Schem
         return EndpointPolicy(text, terminate_tls(policies))
     terminate = terminate_tls(policies)
     refuse_what_bytes_have_not(policies, scheme)
+    refuse_what_is_untold((name for policy in policies for name in variables_of(policy)), scheme)
     if is_of_networks(policies):
         return EndpointPolicy("", terminate, networks_of_bytes(policies))
     return EndpointPolicy(canonical_text(*written), terminate)

@@ -27,6 +27,7 @@ def certificate_values(encoded: str) -> dict[str, Any]:
         "pem": pem,
         "serial_number": serial.zfill(len(serial) + len(serial) % 2),
         "san.dns_names": _alternative(certificate, x509.DNSName),
+        "san.ip_addresses": _alternative(certificate, x509.IPAddress),
         "san.uris": _alternative(certificate, x509.UniformResourceIdentifier),
         "validity.not_before": certificate.not_valid_before_utc,
         "validity.not_after": certificate.not_valid_after_utc,
@@ -48,7 +49,9 @@ def _party(name: str, party: x509.Name) -> dict[str, Any]:
     }
 
 
-def _alternative(certificate: x509.Certificate, kind: type[x509.DNSName | x509.UniformResourceIdentifier]) -> list[str]:
+def _alternative(
+    certificate: x509.Certificate, kind: type[x509.DNSName | x509.IPAddress | x509.UniformResourceIdentifier]
+) -> list[str]:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:

@@ -8,11 +8,12 @@ makes HTTP/1.1 of it, which is what the gate speaks.
 https://www.envoyproxy.io/docs/envoy/latest/configuration/listeners/network_filters/rate_limit_filter
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from portico.model.edge import EdgeFrame
-from portico.model.endpoint import Endpoint
+from portico.model.endpoint import Endpoint, Scheme
+from portico.model.errors import NOT_SERVED, PorticoError
 from portico.translate import names
 from portico.translate.access_log import CONNECTION_POLICY
 from portico.translate.resource import CLUSTER, LISTENER, Resource
@@ -36,12 +37,21 @@ _CONNECTION: Final = {
     "conn.tls.ja4_fingerprint": "%TLS_JA4_FINGERPRINT%",
     "conn.tls.sni": "%REQUESTED_SERVER_NAME%",
 }
+_UNTOLD: Final = ("conn.geo.", "conn.client_ip.", "conn.server_ip.", "conn.tls.server.", "conn.tls.negotiated_alpn")
+"""Variables, or how their names begin, that the gate is not told."""
 _BRIDGE: Final = "envoy.filters.http.grpc_http1_reverse_bridge"
 
 
 def asks_gate(endpoint: Endpoint) -> bool:
     """Whether a policy decides about each connection, beyond the networks that a filter chain can tell apart."""
     return bool(endpoint.traffic_policy) and not endpoint.is_http
+
+
+def refuse_what_is_untold(variables: Iterable[str], scheme: Scheme) -> None:
+    """Raises PorticoError(NOT_SERVED) for a variable of requests' connections that connections of bytes have not."""
+    for name in sorted(variables):
+        if name.startswith(_UNTOLD):
+            raise PorticoError(NOT_SERVED, f"policies of {scheme} endpoints cannot read {name}")
 
 
 def gate_filters(endpoint: Endpoint, more: Mapping[str, str] | None = None) -> list[Body]:

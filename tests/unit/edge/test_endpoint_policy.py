@@ -91,7 +91,8 @@ def test_what_tls_is_to_be_is_no_question() -> None:
         (connect(("forward-internal", {"url": "tcp://inner.internal"})), URL_INVALID),
         (connect(("forward-internal", {"url": "tcp://inner.example:1"})), BIND_INVALID),
         (connect(("deny", {}), when=("req.method == 'GET'",)), BIND_INVALID),
-        (connect(("deny", {}), when=("conn.geo.country == 'x'",)), BIND_INVALID),
+        (connect(("deny", {}), when=("conn.geo.country_code == 'x'",)), NOT_SERVED),
+        (connect(("log", {"metadata": {"as": "${conn.client_ip.as.number}"}})), NOT_SERVED),
         (connect(("custom-response", {"body": "x"})), BIND_INVALID),
     ],
 )
