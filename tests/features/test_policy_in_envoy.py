@@ -254,3 +254,32 @@ async def test_a_breaker_opens_when_too_many_answers_fail(edge: TranslatedEdge) 
     statuses = [(await edge.get("breaker.edge.test")).status for _ in range(30)]
     assert statuses[0] == 500
     assert statuses[-1] == 503
+
+
+async def test_the_response_phase_sees_an_answer_of_the_request_phase(edge: TranslatedEdge, served: Served) -> None:
+    host = await served(
+        policy_text(
+            rule(("set-vars", {"vars": [{"n": "${1 + 1}"}]})),
+            rule(("deny", {"status_code": 451}), when=["req.url.path == '/no'"]),
+            rule(("custom-response", {"status_code": 418, "body": "tea", "headers": {"x-own": "1"}})),
+            response=[
+                rule(
+                    ("add-headers", {"headers": {"x-told": "${vars.n} ${req.url.path} ${res.headers['x-own'][0]}"}}),
+                    ("remove-headers", {"headers": ["x-own"]}),
+                    when=["res.status_code == 418"],
+                ),
+                rule(("custom-response", {"status_code": 503, "body": "gone"}), when=["req.url.path == '/other'"]),
+                rule(("add-headers", {"headers": {"x-last": "yes"}})),
+            ],
+        )
+    )
+    answer = await edge.get(host, "/path")
+    assert (answer.status, answer.text, answer.headers["x-told"]) == (418, "tea", "2 /path 1")
+    assert answer.headers["x-last"] == "yes"
+    assert "x-own" not in answer.headers
+    answer = await edge.get(host, "/other")
+    assert (answer.status, answer.text) == (503, "gone")
+    # Whoever is denied gets nothing of the rules behind it.
+    answer = await edge.get(host, "/no")
+    assert answer.status == 451
+    assert "x-last" not in answer.headers

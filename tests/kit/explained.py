@@ -162,14 +162,15 @@ def differences(said: Explanation, seen: Seen) -> list[str]:
     if ending is not None and ending.kind is End.RESPONSE:
         if ending.body or seen.status not in (401, 403, 502):  # those have pages of the edge's, where nothing is said
             found += _unlike("body", ending.body, seen.body.decode())
-        missing = {name: value for name, value in ending.headers.items() if [value] != list(seen.headers.get(name, []))}
+        missing = {
+            name: value for name, value in ending.headers.items() if value != ", ".join(seen.headers.get(name, []))
+        }
         return [*found, *([f"headers: {missing} said, {dict(seen.headers)} found"] if missing else [])]
     return [*found, *_unlike_fields("response", said.values["res.headers"], seen.headers, OF_THE_RESPONSE)]
 
 
 def _of_the_upstream(said: Explanation, seen: Seen) -> list[str]:
-    went = "req.headers" in said.values and "res.headers" in said.values
-    if not went:
+    if not said.reached:
         return [] if seen.upstream is None else ["the upstream was reached"]
     reached = seen.upstream
     if reached is None:

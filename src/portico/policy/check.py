@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from portico.policy.actions import ForwardInternal, RestrictIps, SetVars
+from portico.policy.actions import CustomResponse, ForwardInternal, RestrictIps, SetVars
 from portico.policy.document import Action, Placed, Policy, Reading, Rule, read_policy
 from portico.policy.expressions import Expression, Failed, Fault, check_expression, compile_expression, evaluate
 from portico.policy.phases import Phase
@@ -52,7 +52,7 @@ class _Check:
 
     def _phase(self, rules: tuple[Rule, ...], ended: Rule | None) -> Rule | None:
         """Check them; the rule that always ends this phase and those behind it, if there is one."""
-        forwarded = False
+        responds = False
         for rule in rules:
             truth = self._truth(rule)
             if ended is not None:
@@ -62,9 +62,10 @@ class _Check:
             stop = self._actions(rule)
             if ended is None and truth is True and stop is not None:
                 ended = rule
-                # A request that was forwarded has a response, too.
-                forwarded = rule.phase is Phase.HTTP_REQUEST and isinstance(stop.config, ForwardInternal)
-        return None if forwarded else ended
+                # Of these the rules of the response see what the visitor is to get.
+                seen = isinstance(stop.config, ForwardInternal | CustomResponse)
+                responds = rule.phase is Phase.HTTP_REQUEST and seen
+        return None if responds else ended
 
     def _truth(self, rule: Rule) -> bool | None:
         """Whether its expressions are always true, or always false; None where it depends."""

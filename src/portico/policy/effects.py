@@ -30,6 +30,8 @@ class Ending:
     body: str = ""
     to: str = ""
     """The internal endpoint of a FORWARDED visit."""
+    passed_on: bool = False
+    """Whether the rules of the response see this RESPONSE, as they see an upstream's."""
 
     def __str__(self) -> str:
         match self.kind:

@@ -4,7 +4,7 @@ An expression that fails refuses the request where its rule could have stopped i
 What only the world outside knows (a key server, a counter, a person) is assumed, and said to be.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -76,6 +76,8 @@ class Explanation:
     """Variables by whole name, as the rules have left them: the request and the response on their way."""
     logged: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """What the rules want to be written to the access log."""
+    reached: bool = False
+    """Whether somebody behind the policy was asked."""
 
     @property
     def assumed(self) -> bool:
@@ -105,11 +107,29 @@ def explain(policy: Policy, visit: Visit) -> Explanation:
         ending = _phase(policy, Phase.HTTP_REQUEST, scene, rules)
     url = scene.text("req.url")
     status = visit.status if ending is None else ending.status or 0
-    if connected and (ending is None or ending.kind is End.FORWARDED):
+    reached = connected and (ending is None or ending.kind is End.FORWARDED)
+    if reached:
         scene.values.update(response_values(visit))
         ending = _phase(policy, Phase.HTTP_RESPONSE, scene, rules) or ending
         status = (ending.status if ending else None) or visit.status
-    return Explanation(tuple(rules), ending, status, url, scene.values)
+    elif ending is not None and ending.passed_on:
+        scene.values.update(response_values(_answered(visit, ending)))
+        ending = _phase(policy, Phase.HTTP_RESPONSE, scene, rules) or replace(ending, headers=_joined(scene.headers))
+        status = ending.status or 0
+    return Explanation(tuple(rules), ending, status, url, scene.values, reached=reached)
+
+
+def _answered(visit: Visit, ending: Ending) -> Visit:
+    """The visit with a policy's answer in the place of the upstream's."""
+    length = {"content-length": str(len(ending.body.encode()))} if ending.body else {}
+    facts = {name: fact for name, fact in visit.facts.items() if not name.startswith("res.")}
+    fields = tuple({**ending.headers, **length}.items())
+    return replace(visit, status=ending.status or 0, response_headers=fields, facts=facts)
+
+
+def _joined(headers: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Fields that came more than once in one (RFC 9110, 5.3)."""
+    return {name: ", ".join(values) for name, values in headers.items() if name != "content-length"}
 
 
 def connect(policy: Policy, values: Mapping[str, Any], is_there: Callable[[str], object]) -> Explanation:

@@ -12,6 +12,7 @@ from portico.policy.results import result_roots
 LOG = {"type": "log", "config": {"metadata": {"a": "b"}}}
 DENY = {"type": "deny"}
 TRY = {"type": "forward-internal", "config": {"url": "https://a.internal", "on_error": "continue"}}
+ANSWER = {"type": "custom-response"}
 FORWARD = {"type": "forward-internal", "config": {"url": "https://a.internal"}}
 
 
@@ -25,6 +26,9 @@ def told(policy: Any, severity: Severity = Severity.WARNING) -> list[str]:
         ({"on_tcp_connect": [{"actions": [DENY]}], "on_http_request": [{"actions": [LOG]}]}, ["on_http_request[0]"]),
         ({"on_http_request": [{"actions": [DENY]}], "on_http_response": [{"actions": [LOG]}]}, ["on_http_response[0]"]),
         ({"on_http_request": [{"actions": [FORWARD]}], "on_http_response": [{"actions": [LOG]}]}, []),
+        ({"on_http_request": [{"actions": [ANSWER]}, {"actions": [LOG]}]}, ["on_http_request[1]"]),
+        ({"on_http_request": [{"actions": [ANSWER]}], "on_http_response": [{"actions": [LOG]}]}, []),
+        ({"on_http_response": [{"actions": [ANSWER]}, {"actions": [LOG]}]}, ["on_http_response[1]"]),
         ({"on_http_request": [{"actions": [FORWARD]}, {"actions": [DENY]}]}, ["on_http_request[1]"]),
         (
             {"on_tcp_connect": [{"actions": [FORWARD]}], "on_http_response": [{"actions": [LOG]}]},

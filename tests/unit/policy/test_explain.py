@@ -121,6 +121,30 @@ def test_phases_run_in_order_and_a_forwarded_request_has_its_response() -> None:
     assert (found.status, found.ending and found.ending.body) == (410, "192.0.2.1 /p")
 
 
+def test_the_rules_of_the_response_see_what_custom_response_answers() -> None:
+    policy, problems = check_policy(
+        {
+            "on_http_request": [
+                {"expressions": ["req.url.path == '/no'"], "actions": [action("deny")]},
+                {"actions": [action("custom-response", status_code=418, body="tea", headers={"x-a": "1"})]},
+            ],
+            "on_http_response": [
+                {
+                    "expressions": ["res.status_code == 418", "res.content_length == 3"],
+                    "actions": [action("add-headers", headers={"x-a": "${res.content_type}"})],
+                },
+            ],
+        }
+    )
+    assert not errors(problems)
+    found = explain(policy, Visit("https://a.example/", status=200, response_headers=[("x-own", "1")]))
+    assert found.ending is not None
+    assert (found.status, found.ending.body, found.reached) == (418, "tea", False)
+    assert found.ending.headers == {"x-a": "1, text/plain", "content-type": "text/plain; charset=utf-8"}
+    denied = explain(policy, Visit("https://a.example/no"))
+    assert [ran.place for ran in denied.rules] == ["on_http_request[0]"]
+
+
 def test_a_rewritten_url_is_what_later_rules_and_the_upstream_see() -> None:
     rules = [
         {"actions": [action("url-rewrite", from_="/a\\?", to="/x y/é?")]},

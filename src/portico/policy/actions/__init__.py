@@ -54,4 +54,13 @@ ACTIONS: Final = {action.TYPE: action for action in _ALL}
 NOT_OFFERED: Final = ("ai-gateway", "owasp-crs-request", "owasp-crs-response", "saml", "sse-find-replace")
 """Actions of ngrok's that this language has not."""
 
-__all__ = ["ACTIONS", "NOT_OFFERED", "ActionConfig", "ForwardInternal", "RestrictIps", "SetVars", "TerminateTls"]
+__all__ = [
+    "ACTIONS",
+    "NOT_OFFERED",
+    "ActionConfig",
+    "CustomResponse",
+    "ForwardInternal",
+    "RestrictIps",
+    "SetVars",
+    "TerminateTls",
+]

@@ -85,7 +85,9 @@ class CustomResponse(ActionConfig):
         headers = {name: scene.fill(value) for name, value in self.headers.items()}
         if body:
             headers.setdefault("content-type", media_type(body))
-        return Effect("answers itself", Ending(End.RESPONSE, self.status_code, headers, body))
+        # https://ngrok.com/docs/gateway/traffic-policy/actions/custom-response: the response phase is still run.
+        passed_on = scene.phase is Phase.HTTP_REQUEST
+        return Effect("answers itself", Ending(End.RESPONSE, self.status_code, headers, body, passed_on=passed_on))
 
 
 def media_type(body: str | Template) -> str:

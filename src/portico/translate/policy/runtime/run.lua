@@ -31,9 +31,10 @@ local function await_small_body(visit)
   if length and length > 0 and length <= WAITED_FOR then pcall(visit.handle.body, visit.handle) end
 end
 
---- Ends the visit with an answer; nothing behind this call runs. `own` where the endpoint's owner has worded it.
+--- Ends the visit with an answer; nothing behind this call runs. `own` where the endpoint's owner has worded it. The
+--- rules of the response see none but those of custom-response, which come as "responded".
 function P.respond(visit, status, headers, body, own)
-  visit.ended = "answered"
+  visit.ended = visit.ended or "answered"
   if visit.program.responds then visit:save() end
   if own then visit:note("answered", true) end
   await_small_body(visit)
@@ -131,7 +132,7 @@ local function response(visit)
   if program.signs_in then P.give_cookies(visit) end
   -- A visit that a policy has ended, or that never came as far as this, has no response of an upstream.
   if program.responds and visit:load() and visit.ended ~= "answered" then
-    P.count_for_breakers(visit)
+    if visit.ended ~= "responded" then P.count_for_breakers(visit) end
     run_rules(visit, "response", program.response)
   end
   if program.compresses then P.settle_compression(visit) end

@@ -31,6 +31,7 @@ P.action["custom-response"] = function(visit, action)
   else
     local fields = {}
     for _, pair in ipairs(headers) do fields[pair[1]] = pair[2] end
+    visit.ended = "responded"
     P.respond(visit, action.status, fields, body, true)
   end
   return true
