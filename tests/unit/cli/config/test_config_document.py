@@ -58,6 +58,7 @@ def test_every_key_of_the_agent_is_read() -> None:
         "proxy_url": "http://p",
         "region": "eu",
         "remote_management": "false",
+        "tracing_endpoint": "http://otel.internal:4318",
         "update_channel": "beta",
         "update_check": "false",
         "web_addr": "127.0.0.1:4444",
@@ -75,10 +76,10 @@ def test_secrets_do_not_show() -> None:
 
 
 def test_text_is_not_guessed_at() -> None:
-    read = document("version: 3\nagent: {authtoken: 12_34, metadata: 2024-01-01, log: no}\n")
+    read = document("version: 3\nagent: {authtoken: 12_34, metadata: 2024-01-01, log: no, tracing_endpoint: off}\n")
     assert read.agent.authtoken is not None
     assert read.agent.authtoken.get_secret_value() == "12_34"
-    assert (read.agent.metadata, read.agent.log) == ("2024-01-01", "false")
+    assert (read.agent.metadata, read.agent.log, read.agent.tracing_endpoint) == ("2024-01-01", "false", "off")
 
 
 def test_a_tunnel_may_be_named_as_a_policy() -> None:
