@@ -36,7 +36,7 @@ class WebApi:
         digest = base64.b64encode(hashlib.sha256(script[1].encode() if script else b"").digest()).decode()
         self._policy = (
             f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; connect-src 'self'; "
-            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            "img-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
 
     def app(self) -> Starlette:

@@ -41,9 +41,9 @@ def _line(request: CapturedRequest) -> RequestLine:
 
 
 def _answer(request: CapturedRequest) -> str:
-    """`200 OK`: the upstream's own reason, or the usual one, which HTTP/2 leaves out."""
+    """`200 OK`: the upstream's own reason, or the usual one, which HTTP/2 leaves out; nothing while it is awaited."""
     if request.status is None:
-        return ""
+        return "" if request.duration is None else "no answer"
     own = request.response.start_line.split(" ", 2)[2:] if request.response else []
     try:
         usual = HTTPStatus(request.status).phrase

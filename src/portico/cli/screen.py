@@ -8,6 +8,8 @@ from rich.text import Text
 from portico.agent.metrics import ConnectionFigures
 
 _WIDE: Final = 100
+_PATH, _ANSWER = 30, 24
+"""Least columns of a request's path and of its answer, where there is room."""
 _COLUMNS: Final = ("ttl", "opn", "rt1", "rt5", "p50", "p90")
 
 
@@ -49,11 +51,11 @@ def draw(picture: Picture, width: int, height: int) -> Text:
     """At most `height` lines of at most `width` columns; the newest requests fill what is left."""
     label = 30 if width >= _WIDE else 18
     lines = [_title(width), Text()]
-    lines += [_row(name, value, label) for name, value in _facts(picture)]
+    lines += [_row(name, value, label) for name, value in _facts(picture, width - label)]
     lines += [Text(), *_connections(picture.figures, label)]
     if picture.requests:
         lines += [Text(), Text("HTTP Requests"), Text("-------------"), Text()]
-        lines += [_request(request, width) for request in picture.requests[: max(0, height - len(lines))]]
+        lines += _requests(picture.requests[: max(0, height - len(lines))], width)
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return Text("\n").join(lines[:height])
@@ -69,7 +71,7 @@ def _title(width: int) -> Text:
     return Text.assemble(("portico", "bold cyan"), " " * max(1, width - len("portico") - len(hint)), hint)
 
 
-def _facts(picture: Picture) -> list[tuple[str, Text]]:
+def _facts(picture: Picture, room: int) -> list[tuple[str, Text]]:
     facts = [("Session Status", Text(picture.status, "green" if picture.status == "online" else "yellow"))]
     if picture.notice:
         facts.append(("", Text(printable(picture.notice), "red")))
@@ -84,7 +86,12 @@ def _facts(picture: Picture) -> list[tuple[str, Text]]:
         if value:
             facts.append((name, Text(printable(value))))
     for url, upstream in picture.forwarding:
-        facts.append(("Forwarding", Text.assemble((printable(url), "bold"), f" -> {printable(upstream)}")))
+        public, target = Text(printable(url), "bold"), f" -> {printable(upstream)}"
+        facts += (
+            [("Forwarding", public + Text(target))]
+            if len(public) + len(target) <= room
+            else [("Forwarding", public), ("", Text(target.lstrip()))]
+        )
     facts += [("Warning", Text(printable(text), "yellow")) for text in picture.warnings]
     return facts
 
@@ -104,13 +111,19 @@ def _connections(figures: ConnectionFigures, label: int) -> list[Text]:
     return [_row("Connections", Text(head), label), _row("", Text(body), label)]
 
 
-def _request(request: RequestLine, width: int) -> Text:
-    answer = printable(request.answer)
-    head = f"{request.time} {printable(request.method):<7} "
-    room = max(8, width - len(head) - max(24, len(answer)) - 1)
-    path = Text(printable(request.path))
-    path.truncate(room, overflow="ellipsis", pad=True)
-    return Text.assemble(head, path, " ", (answer, _colour(request.status)))
+def _requests(requests: tuple[RequestLine, ...], width: int) -> list[Text]:
+    """A column of answers, as near to the paths as the longest of these lets it be."""
+    heads = [f"{request.time} {printable(request.method):<7} " for request in requests]
+    answers = [printable(request.answer) for request in requests]
+    paths = [Text(printable(request.path)) for request in requests]
+    free = width - max(map(len, heads), default=0) - max(_ANSWER, *map(len, answers), 0) - 1
+    room = max(8, min(free, max(_PATH, *map(len, paths), 0)))
+    for path in paths:
+        path.truncate(room, overflow="ellipsis", pad=True)
+    return [
+        Text.assemble(head, path, " ", (answer, _colour(request.status)))
+        for head, path, answer, request in zip(heads, paths, answers, requests, strict=True)
+    ]
 
 
 def _colour(status: int) -> str:

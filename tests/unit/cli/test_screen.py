@@ -66,6 +66,20 @@ def test_never_larger_than_the_terminal(width: int, height: int) -> None:
     assert all(len(line) <= width for line in drawn)
 
 
+def test_answers_stand_in_one_column_near_the_paths() -> None:
+    answers = ("500 Internal Server Error", "200 OK", "no answer", "431 Request Header Fields Too Large")
+    requests = tuple(RequestLine("12:00:00.000 UTC", "GET", f"/{answer[:3]}", answer, 500) for answer in answers)
+    drawn = lines(Picture(**{**_fields(), "requests": requests}), 200, 50)[-len(answers) :]
+    assert {line.index(answer) for line, answer in zip(drawn, answers, strict=True)} == {56}
+
+
+def test_an_upstream_beside_which_the_url_has_no_room_is_below_it() -> None:
+    url = "https://a-rather-long-subdomain-name-for-the-screen.edge.example.com"
+    drawn = lines(Picture(**{**_fields(), "forwarding": ((url, "http://localhost:8080"),)}), 80, 24)
+    at = next(number for number, line in enumerate(drawn) if line.startswith("Forwarding"))
+    assert drawn[at + 1].strip() == "-> http://localhost:8080"
+
+
 def test_what_is_not_known_has_no_line() -> None:
     text = "\n".join(lines(Picture(status="connecting", notice="cannot reach the edge"), 80, 24))
     assert "cannot reach the edge" in text
