@@ -106,7 +106,8 @@ class Control:
         served = Served(
             self._registry, uploads, node.frame, self._lookup.addresses, self._endpoint_metrics, self._policy_data
         )
-        self._publisher = Publisher(self._ads, node.frame, served.endpoint, self._on_online, ToldGate(run_dir))
+        gate = ToldGate(run_dir, node.frame.gate_socket)
+        self._publisher = Publisher(self._ads, node.frame, served.endpoint, self._on_online, gate)
         admission = Admission(self._store)
         self._agents = Agents(node, self._registry, self._publisher, admission, self._metrics, self._missing_secrets)
         self._ssh = SshDoor(node.naming, self._registry, self._agents, admission, self._metrics)
