@@ -314,6 +314,18 @@ def test_a_cloud_endpoint_whose_policy_changes(rig: Rig) -> None:
         rig.dial(url)
 
 
+def test_networks_under_a_name(rig: Rig) -> None:
+    group = rig.api("POST", "/ip_policies", {"description": "visitors"}).json()["id"]
+    url = rig.forward(rule(("restrict-ips", {"ip_policies": [group]})))
+    assert rig.hears(url) == b""
+    allowed = {"ip_policy_id": group, "action": "allow", "cidr": "127.0.0.0/8"}
+    made = rig.api("POST", "/ip_policy_rules", allowed)
+    assert made.status_code == 201, made.text
+    assert rig.hears(url) == b"HELLO one\n"
+    rig.api("DELETE", f"/ip_policy_rules/{made.json()['id']}")
+    assert rig.hears(url) == b""
+
+
 @pytest.mark.parametrize("ends", [False, True])
 def test_a_cloud_endpoint_of_tls(rig: Rig, ends: bool) -> None:
     inner, host = f"tls://cloud{ends}.internal".lower(), f"cloud{ends}.localhost".lower()

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from portico.edge.gate import wake
 from portico.gate.byte_endpoints import DIRECTORY, ByteEndpoint, ByteEndpoints
 from portico.model.endpoint import NOBODY, Endpoint, EndpointUrl
 from portico.translate.byte_policies import asks_gate
@@ -15,7 +16,8 @@ _CONNECT: Final = "on_tcp_connect"
 class ToldGate:
     """Writes the gate's files."""
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, gate_socket: str) -> None:
+        self._gate_socket = gate_socket
         self._files = ByteEndpoints(run_dir / DIRECTORY)
         self._written: set[EndpointUrl] = set()
 
@@ -24,18 +26,22 @@ class ToldGate:
         known = [one for endpoint in endpoints if (one := told(endpoint))]
         self._files.keep(one.url for one in known)
         for one in known:
-            self._files.put(one)
-            self._written.add(EndpointUrl.parse(one.url))
+            self._put(EndpointUrl.parse(one.url), one)
 
     def tell(self, url: EndpointUrl, endpoint: Endpoint | None) -> None:
         """What `url` is now. Raises OSError."""
         known = told(endpoint) if endpoint else None
         if known is not None:
-            self._files.put(known)
-            self._written.add(url)
+            self._put(url, known)
         elif url in self._written:
             self._files.remove(str(url))
             self._written.discard(url)
+
+    def _put(self, url: EndpointUrl, known: ByteEndpoint) -> None:
+        self._files.put(known)
+        self._written.add(url)
+        if known.policy:
+            wake(self._gate_socket)
 
 
 def told(endpoint: Endpoint) -> ByteEndpoint | None:

@@ -1,6 +1,7 @@
 """The gate among the edge's children: what it is told, and when it starts."""
 
 import asyncio
+import contextlib
 import socket
 from pathlib import Path
 from typing import Final
@@ -45,6 +46,13 @@ def listen(path: str) -> socket.socket:
     listening.bind(path)
     listening.listen(BACKLOG)
     return listening
+
+
+def wake(path: str) -> None:
+    """Have the gate start, as its first question would, which comes soon: a visitor would have to wait for it."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.setblocking(False)  # a full backlog has questions enough
+        asking.connect(path)
 
 
 async def run_when_asked(child: Child, listening: socket.socket) -> None:
