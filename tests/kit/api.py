@@ -154,12 +154,14 @@ def _first_files() -> dict[str, bytes]:
 
 
 @contextmanager
-def running_api(directory: Path) -> Iterator[Api]:
-    """An API over a new store in `directory`."""
-    for name, content in _first_files().items():
-        (directory / name).write_bytes(content)
-    store = Store.open(directory)
+def running_api(directory: Path, database: str | None = None) -> Iterator[Api]:
+    """An API over a new store in `directory`, or in a database that is empty."""
+    if database is None:
+        for name, content in _first_files().items():
+            (directory / name).write_bytes(content)
+    store = Store.open(directory, database)
     try:
+        first_start(store, directory)
         yield Api(
             store,
             RememberingNode(),

@@ -17,6 +17,8 @@ import pytest
 from kit.polling import eventually
 from kit.ports import free_port
 
+both_databases = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
+"""For tests whose fixtures take `database`."""
 PASSWORD = "a secret/of:the@database"
 _SETTINGS = {
     "fsync": "off",  # nothing of it survives the tests
@@ -83,6 +85,20 @@ def postgres() -> Iterator[Postgres]:
     """One server for all tests; each takes a database of its own."""
     with running_postgres() as server:
         yield server
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> str | None:
+    """URL of a new database; None for a file, unless the tests are marked with `both_databases`."""
+    return new_database(request)
+
+
+def new_database(request: pytest.FixtureRequest) -> str | None:
+    """URL of a new database where the fixture's parameter is `postgres`."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return None
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.new_database()
 
 
 @contextlib.contextmanager

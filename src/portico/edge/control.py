@@ -30,7 +30,7 @@ from portico.edge.name_lookup import NameLookup
 from portico.edge.node import NODE_FILE, Node
 from portico.edge.notices import notify
 from portico.edge.other_nodes import OtherNodes
-from portico.edge.policy_data import reads_data, with_ip_policies
+from portico.edge.policy_reader import PolicyReader
 from portico.edge.public_names import PublicNames
 from portico.edge.publisher import Publisher
 from portico.edge.registry import Registry
@@ -102,14 +102,15 @@ class Control:
             run_dir / "xds.sock", types, on_secret_wanted=self._secret, on_secret_released=self._hosts.discard
         )
         self._endpoint_metrics = EndpointMetrics(node.endpoint_metrics)
+        policies = PolicyReader(self._store)
         uploads = self._reservations.uploads
         served = Served(
-            self._registry, uploads, node.frame, self._lookup.addresses, self._endpoint_metrics, self._policy_data
+            self._registry, uploads, node.frame, self._lookup.addresses, self._endpoint_metrics, policies.filled
         )
         gate = ToldGate(run_dir, node.frame.gate_socket)
         self._publisher = Publisher(self._ads, node.frame, served.endpoint, self._on_online, gate)
         admission = Admission(self._store)
-        self._agents = Agents(node, self._registry, self._publisher, admission, self._metrics, self._missing_secrets)
+        self._agents = Agents(node, self._registry, self._publisher, admission, self._metrics, policies.missing_secrets)
         self._ssh = SshDoor(node.naming, self._registry, self._agents, admission, self._metrics)
         self._links = RelayLinks(run_dir / "control.sock", self._on_hello, self._answer)
         self._agents.send = self._links.send
@@ -236,24 +237,6 @@ class Control:
         for url in self._urls():
             if (endpoint := self._registry.endpoint(url)) is not None:
                 self._on_online(endpoint)
-
-    def _policy_data(self, policy: str, owner_id: str) -> str:
-        if not reads_data(policy):
-            return policy
-        # Imported here: an edge without policies does not load their language.
-        from portico.edge.policy_secrets import with_secrets
-
-        with self._store.read() as unit:
-            policy = with_ip_policies(policy, lambda ids: unit.ip_policies.networks_of(ids, owner_id))
-            return with_secrets(policy, lambda vault, name: unit.secrets.value(owner_id, vault, name))
-
-    def _missing_secrets(self, policy: str, owner_id: str) -> list[str]:
-        if "secrets" not in policy:
-            return []
-        from portico.edge.policy_secrets import missing_secrets
-
-        with self._store.read() as unit:
-            return missing_secrets(policy, lambda vault, name: unit.secrets.value(owner_id, vault, name))
 
     def _secret(self, name: str) -> Resource | None:
         if self._acme is not None:

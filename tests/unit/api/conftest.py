@@ -7,6 +7,6 @@ from kit.api import Api, running_api
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    with running_api(tmp_path) as running:
+def api(tmp_path: Path, database: str | None) -> Iterator[Api]:
+    with running_api(tmp_path, database) as running:
         yield running

@@ -6,6 +6,9 @@ import logging
 import pytest
 
 from kit.api import BASE, Api
+from kit.postgres import both_databases
+
+pytestmark = both_databases
 
 
 async def test_a_resource_is_made_got_changed_and_removed(api: Api) -> None:

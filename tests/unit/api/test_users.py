@@ -6,8 +6,11 @@ from itertools import count
 import pytest
 
 from kit.api import Api
+from kit.postgres import both_databases
 from portico.api.ports import LiveEndpoint, LiveSession
 from portico.model.endpoint import EndpointUrl
+
+pytestmark = both_databases
 
 _NUMBERS = count()
 

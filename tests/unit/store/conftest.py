@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.postgres import Postgres
+from kit.postgres import new_database
 from portico.store.store import Store
 
 OpenStore = Callable[[], Store]
@@ -14,10 +14,7 @@ OpenStore = Callable[[], Store]
 @pytest.fixture(params=["sqlite", "postgres"])
 def database(request: pytest.FixtureRequest) -> str | None:
     """URL of a new database; None for a file."""
-    if request.param == "sqlite":
-        return None
-    server: Postgres = request.getfixturevalue("postgres")
-    return server.new_database()
+    return new_database(request)
 
 
 @pytest.fixture
