@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 HEAVY = {
-    "aiohttp", "asyncssh", "click", "cryptography", "envoy", "fastapi", "google", "grpc", "pydantic", "rich",
+    "aiohttp", "asyncssh", "click", "cryptography", "envoy", "fastapi", "google", "grpc", "opentelemetry", "pydantic", "rich",
     "sqlalchemy", "starlette", "structlog", "uvicorn", "yaml",
 }  # fmt: skip
 
