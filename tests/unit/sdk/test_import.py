@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 HEAVY = {
-    "aiohttp", "asyncssh", "click", "cryptography", "envoy", "fastapi", "google", "grpc", "opentelemetry", "pydantic", "rich",
-    "sqlalchemy", "starlette", "structlog", "uvicorn", "yaml",
+    "aiohttp", "asyncssh", "click", "cryptography", "envoy", "fastapi", "google", "grpc", "opentelemetry", "pydantic",
+    "rich", "sqlalchemy", "starlette", "structlog", "uvicorn", "yaml",
 }  # fmt: skip
 
 
