@@ -25,7 +25,7 @@ _RUNS: Final = {
     "jwt-validation": _GATE,
     "oauth": _GATE,
     "openid-connect": _GATE,
-    "rate-limit": "Lua, Envoy's `local_ratelimit`",
+    "rate-limit": "Lua, Envoy's `local_ratelimit`; with a shared database Lua, gate",
     "terminate-tls": "Envoy's TLS",
 }
 """Actions that Lua alone does not carry out."""

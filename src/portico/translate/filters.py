@@ -25,7 +25,7 @@ def http_filters(frame: EdgeFrame, scope_class: str, labels: int, *, tells_certi
         # Who may not come in costs nothing more.
         network_filter(),
         # Only for whom the networks let in: the endpoint's policy, then those of internal endpoints behind it.
-        *slot_filters(frame),
+        *slot_filters(),
         # Behind the policy, which may have made another route the request's.
         cors_filter(),
         # On the chains alone that ask for a certificate, whose every request has one or may have one.

@@ -29,7 +29,7 @@ from portico.translate.policy.expressions import lua_of
 from portico.translate.policy.facts import FACTS, HEADERS, fact_filters
 from portico.translate.policy.lua import Code, LuaValue, literal
 from portico.translate.policy.runtime_source import request_script
-from portico.translate.policy.slots import MAX_PARTS, MAX_PARTS_TOGETHER
+from portico.translate.policy.slots import MAX_PARTS
 from portico.translate.policy.together import Together
 from portico.translate.typed import Body, extension
 
@@ -72,11 +72,6 @@ class Place:
     """Set where its rate limits are counted with other nodes."""
     geoip: GeoDatabases = field(default_factory=GeoDatabases)
 
-    @property
-    def most_parts(self) -> int:
-        """The composites that it may fill."""
-        return MAX_PARTS if self.together is None else MAX_PARTS_TOGETHER
-
     def facts(self) -> Mapping[str, LuaValue]:
         """The variables `endpoint.…`."""
         url = self.url
@@ -88,7 +83,7 @@ def policy_filters(policy: Policy, script: str, place: Place) -> list[list[Body]
     """The filters of a checked policy, in order. `script` is the file of the runtime, with its other form beside it.
 
     They come in parts, each for a composite of its own: what waits within a composite goes on behind it (Envoy 1.40),
-    so a part ends there. Raises PorticoError(NOT_SERVED) where there would be more than `most_parts`.
+    so a part ends there. Raises PorticoError(NOT_SERVED) where there would be more than `MAX_PARTS`.
     """
     segments, around = _segments(policy, place.together)
     shared = _shared(policy, place, around)
@@ -108,10 +103,10 @@ def policy_filters(policy: Policy, script: str, place: Place) -> list[list[Body]
         parts.insert(0, [*known, *looked_up])
     else:
         parts[0][:0] = known
-    if len(parts) > place.most_parts:
+    if len(parts) > MAX_PARTS:
         raise PorticoError(
             NOT_SERVED,
-            f"the policy has {len(parts)} parts that wait for each other; {place.most_parts} are the most",
+            f"the policy has {len(parts)} parts that wait for each other; {MAX_PARTS} are the most",
             fix="Put rate limits before sign-ins, tokens, http-request and webhooks.",
         )
     return parts

@@ -22,8 +22,6 @@ HOPS: Final = 3
 """An endpoint, and internal ones behind it."""
 MAX_PARTS: Final = 4
 """Composites for one endpoint: what waits within one goes on behind it (Envoy 1.40), so a policy is cut there."""
-MAX_PARTS_TOGETHER: Final = 8
-"""The same where nodes count together: then rate limits wait, too."""
 TOKEN_HEADER: Final = "x-edge-policy"  # noqa: S105 - its name
 """Request header with the word of a policy that it has let a request through. Its value is this node's secret."""
 
@@ -33,10 +31,9 @@ _MORE: Final = "policy-more"
 _CHAIN: Final = "envoy.extensions.filters.http.filter_chain.v3.FilterChainConfig"
 
 
-def slot_filters(frame: EdgeFrame) -> list[Body]:
+def slot_filters() -> list[Body]:
     """The composites, empty until a scope fills them: the first, and all others behind one switch."""
-    most = MAX_PARTS if frame.shared_counts is None else MAX_PARTS_TOGETHER
-    first, *others = [_name(hop, part) for hop in range(HOPS) for part in range(most)]
+    first, *others = [_name(hop, part) for hop in range(HOPS) for part in range(MAX_PARTS)]
     return [
         _composite(first),
         extension(_MORE, _CHAIN, default_filter_chain={"filters": list(map(_composite, others))}),

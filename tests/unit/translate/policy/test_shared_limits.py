@@ -124,14 +124,14 @@ def test_without_the_gate_a_worker_has_its_share(worker: Worker, clock: Clock, a
     assert {visit.waits for visit in visits if not visit.passed} == {5}
     assert len(worker.said) == 1
     assert "PORTICO_20048" in worker.said[0]
-    clock.now += 6
+    clock.now += 21
     again = worker.begin(action)
     assert again.question, "it may be back"
     while again.question:
         again.tell(*answer)
     assert not again.passed, "the share is that of a whole window"
     assert len(worker.said) == 1
-    clock.now += 6
+    clock.now += 21
     assert answered(worker.begin(action), 2).passed
     assert worker.begin(action).passed
 

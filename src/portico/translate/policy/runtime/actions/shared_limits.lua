@@ -2,8 +2,8 @@
 -- counts of all nodes, and each worker lets its lease through without asking again.
 local pcall, tostring, abs, ceil, max, min = pcall, tostring, math.abs, math.ceil, math.max, math.min
 local QUESTION = '{"limit":"%s","key":"%s","capacity":%d,"seconds":%d,"wanted":%d}'
-local MILLISECONDS = 10000 -- a gate that was never asked before has to start
-local REST = 5 -- seconds in which a gate that did not answer is not asked
+local MILLISECONDS = 20000 -- a gate that was never asked before has to start
+local REST = 20 -- seconds in which a gate that did not answer is not asked
 local AGAIN = 5 -- seconds that a refusal of ours alone holds at most
 local MOST = 10000 -- keys
 local leases, shares = P.gate.answers(MOST), P.gate.answers(MOST)
