@@ -53,10 +53,10 @@ def check_proxy(url: str) -> None:
         )
 
 
-def edge_context(connect_cas: str = "", pem: str = "") -> ssl.SSLContext:
+def edge_context(connect_cas: str = "", pem: str = "", *, option: str = "connect_cas") -> ssl.SSLContext:
     """A client context that trusts the CAs in `pem`, else those of `connect_cas`: host, trusted, a file or a directory.
 
-    Raises PorticoError(CERTIFICATE_INVALID).
+    `option` is what a person knows it by. Raises PorticoError(CERTIFICATE_INVALID).
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -70,11 +70,11 @@ def edge_context(connect_cas: str = "", pem: str = "") -> ssl.SSLContext:
         else:
             context.load_verify_locations(cafile=connect_cas)
     except FileNotFoundError:
-        raise PorticoError(CERTIFICATE_INVALID, f"connect_cas: there is no file {connect_cas!r}") from None
+        raise PorticoError(CERTIFICATE_INVALID, f"{option}: there is no file {connect_cas!r}") from None
     except ssl.SSLError:
         what = "the text" if pem else repr(connect_cas)
-        raise PorticoError(CERTIFICATE_INVALID, f"connect_cas: {what} has no certificate in PEM") from None
+        raise PorticoError(CERTIFICATE_INVALID, f"{option}: {what} has no certificate in PEM") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise PorticoError(CERTIFICATE_INVALID, f"connect_cas: {connect_cas!r} cannot be read: {reason}") from None
+        raise PorticoError(CERTIFICATE_INVALID, f"{option}: {connect_cas!r} cannot be read: {reason}") from None
     return context

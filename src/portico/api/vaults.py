@@ -181,7 +181,9 @@ class VaultResource(StoredResource["Vault"]):
     def remove(self, call: Call, unit: "Unit", value: "Vault") -> None:
         """Remove an empty one. Raises PorticoError(API_IN_USE)."""
         if secrets := unit.secrets.of_vault(value.id):
-            raise PorticoError(API_IN_USE, f"the vault has {len(secrets)} secrets", fix="Remove its secrets first.")
+            raise PorticoError(
+                API_IN_USE, f"the vault still has secrets ({len(secrets)})", fix="Remove its secrets first."
+            )
         super().remove(call, unit, value)
 
     def show(self, call: Call, value: "Vault") -> VaultView:

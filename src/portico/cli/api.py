@@ -19,6 +19,8 @@ from portico.cli.groups import Group
 from portico.cli.setup import Setup, config_option, default_connect_url
 from portico.model.errors import API_KEY_ABSENT, OPTION_INVALID, PorticoError
 
+_LIVE: Final = ("endpoints", "tunnels", "tunnel_sessions")
+"""Those of sessions have ids of their own, which tell nothing of the time."""
 _FILTER: Final = "by_"
 """Begins the flags of filters, some of which are called like the flags of every command."""
 _OPTIONS: Final = ("config", "api_key", "api_url", "api_cas")
@@ -89,7 +91,8 @@ def _list_command(resource: Resource[Any]) -> click.Command:
         click.Option(["--before-id"], metavar="ID", help="Entries made before this one."),
         *(click.Option([f"--by-{name}"], multiple=True, help=f"Only with this {name}.") for name in resource.filters),
     ]
-    return _command("list", f"List {resource.name.replace('_', ' ')}, newest first.", entries, params)
+    order = "" if resource.name in _LIVE else ", newest first"
+    return _command("list", f"List {resource.name.replace('_', ' ')}{order}.", entries, params)
 
 
 def _one_command(resource: Resource[Any], verb: str, method: str, path: str) -> click.Command:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit
 
+from portico.agent.dial_reason import explain
 from portico.agent.edge_address import EdgeAddress, edge_context
 from portico.agent.names import is_loopback_name
 from portico.model.errors import API_REFUSED, API_UNREACHABLE, EDGE_UNTRUSTED, OPTION_INVALID, PorticoError, all_codes
@@ -48,8 +49,10 @@ class ApiClient:
             raise PorticoError(
                 EDGE_UNTRUSTED, f"{self.url}: {error.verify_message}", fix="Give the edge's ca.pem with --api-cas."
             ) from None
-        except (OSError, http.client.HTTPException) as error:
-            raise PorticoError(API_UNREACHABLE, f"{self.url}: {error or type(error).__name__}") from None
+        except OSError as error:
+            raise PorticoError(API_UNREACHABLE, f"cannot reach the API at {self.url}: {explain(error)[1]}") from None
+        except http.client.HTTPException as error:
+            raise PorticoError(API_UNREACHABLE, f"no API answers at {self.url}: {type(error).__name__}") from None
         finally:
             connection.close()
         return _understood(answer.status, text)
@@ -63,7 +66,7 @@ class ApiClient:
             parts = urlsplit("")
         if parts.scheme != "https" or not host:
             raise PorticoError(OPTION_INVALID, f"--api-url: {self.url!r} is not https:// and a host")
-        return _Connection(host, port, timeout=TIMEOUT, context=edge_context(self.cas))
+        return _Connection(host, port, timeout=TIMEOUT, context=edge_context(self.cas, option="--api-cas"))
 
 
 class _Connection(http.client.HTTPSConnection):

@@ -288,5 +288,7 @@ TRACING_EXTRA_MISSING = _code(20_071, "OpenTelemetry is not installed", "Run `pi
 API_KEY_ABSENT = _code(
     20_080, "No API key given", "Give --api-key, set PORTICO_API_KEY, or `portico config add-api-key`."
 )
-API_UNREACHABLE = _code(20_081, "Cannot reach the API", "Check --url, the network, and --api-cas.")
+API_UNREACHABLE = _code(
+    20_081, "Cannot reach the API", "Check --api-url and the network; `portico diagnose` shows each step."
+)
 API_REFUSED = _code(20_082, "The API refused the request", "The message has the edge's reason.")
