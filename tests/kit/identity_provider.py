@@ -58,6 +58,10 @@ class IdentityProvider:
         self.refresh_tokens: set[str] = set()
         self.access_tokens: set[str] = set()
         self.seconds = 3600
+        self.ends_sessions = False
+        """Whether it has a page for signing out (OpenID Connect RP-Initiated Logout 1.0)."""
+        self.leads_back_to: set[str] = set()
+        """`post_logout_redirect_uris` that were registered."""
 
     def rotate(self) -> None:
         """Sign with a new key, and forget the old one."""
@@ -96,6 +100,7 @@ class IdentityProvider:
                 Route("/user/emails", self._emails),
                 Route("/helix/users", self._twitch),
                 Route("/me", self._microsoft),
+                Route("/end-session", self._end_session),
             ]
         )
 
@@ -111,6 +116,7 @@ class IdentityProvider:
                 "userinfo_endpoint": f"{self.url}/userinfo",
                 "jwks_uri": f"{self.url}/keys",
                 "id_token_signing_alg_values_supported": ["RS256"],
+                **({"end_session_endpoint": f"{self.url}/end-session"} if self.ends_sessions else {}),
             }
         )
 
@@ -154,6 +160,17 @@ class IdentityProvider:
         self.access_tokens.add(access)
         self.refresh_tokens.add(refresh)
         return {"access_token": access, "token_type": "Bearer", "expires_in": self.seconds, "refresh_token": refresh}
+
+    async def _end_session(self, request: Request) -> Response:
+        asked = dict(request.query_params)
+        self.asked.append("end-session")
+        claims = jwt.decode(asked["id_token_hint"], KeySet([*self.served_keys])).claims
+        if claims["aud"] != asked["client_id"] or claims["sub"] != self.person["sub"]:
+            return Response(status_code=400)
+        back = asked.get("post_logout_redirect_uri", "")
+        if not back:
+            return Response("You are signed out.")
+        return RedirectResponse(back) if back in self.leads_back_to else Response(status_code=400)
 
     async def _keys(self, request: Request) -> Response:
         self.asked.append("keys")

@@ -42,6 +42,8 @@ class Provider:
     pkce: bool = True
     says_issuer: bool = False
     """Whether its redirects back must name it (RFC 9207)."""
+    end_session: str = ""
+    """Where it ends its own session of a person (OpenID Connect RP-Initiated Logout 1.0); nothing where it does not."""
 
 
 def openid_person(claims: Answer) -> Person:
@@ -170,6 +172,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {provider.name: provider for provider
 _VERIFIABLE: Final = frozenset(
     ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 )
+_NEEDED: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
 def discovered(asked: str, document: Answer) -> Provider:
@@ -181,13 +184,17 @@ def discovered(asked: str, document: Answer) -> Provider:
     if issuer.rstrip("/") != asked.rstrip("/"):
         raise ValueError("it describes another issuer")
     found = {}
-    for name in ("authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"):
+    for name in (*_NEEDED, "userinfo_endpoint"):
         url = _text(document.get(name))
-        if not url and name != "userinfo_endpoint":
+        if not url and name in _NEEDED:
             raise ValueError(f"its description has no {name}")
         if url and issuer.startswith("https://") and not url.startswith("https://"):
             raise ValueError(f"its {name} is not https")
         found[name] = url
+    # Nobody needs it to sign in, so one that would show tokens to the network is as good as none.
+    end_session = _text(document.get("end_session_endpoint"))
+    if issuer.startswith("https://") and not end_session.startswith("https://"):
+        end_session = ""
     signed = document.get("id_token_signing_alg_values_supported") or ["RS256"]
     methods = document.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
     return Provider(
@@ -202,4 +209,5 @@ def discovered(asked: str, document: Answer) -> Provider:
         algorithms=tuple(one for one in signed if one in _VERIFIABLE),
         basic="client_secret_basic" in methods,
         says_issuer=document.get("authorization_response_iss_parameter_supported") is True,
+        end_session=end_session,
     )

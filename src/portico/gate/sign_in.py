@@ -37,6 +37,8 @@ LOGOUTS: Final = ("/ngrok/logout", "/.portico/oauth/logout")
 """ngrok's paths, and our own."""
 STATE_SECONDS: Final = 600.0
 _MOST_STATES: Final = 6
+_LONGEST_HINT: Final = 4_096
+"""Characters of an identity token that fit into a URL; without it the provider asks the person."""
 _SESSION: Final = "portico-session"
 _STATE: Final = "portico-sign-in"
 
@@ -113,7 +115,7 @@ class SignIns:
         back = fields.get("redirect_path", "")
         if path in LOGINS:
             return await self._begin(there, back or "/", anew=True)
-        return self._logout(there, back)
+        return await self._logout(there, back)
 
     async def _session(self, there: "_There") -> Pass | Reply:
         now, action = self._clock(), there.action
@@ -200,12 +202,32 @@ class SignIns:
         log.info("somebody signed in", extra={"host": there.host, "provider": provider.name})
         return Session.begun(identity, tokens, self._clock())
 
-    def _logout(self, there: "_There", back: str) -> Reply:
+    async def _logout(self, there: "_There", back: str) -> Reply:
         lines = [*there.jar.ended(there.session_cookie, there.given), *there.ended_states(keep=0)]
+        if page_of_provider := await self._end_session(there, back):
+            return _redirect(page_of_provider, lines)
         if back:
             return _redirect(there.origin + path_of_host(back), lines)
         fields = [("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")]
         return Reply(status=200, headers=(*fields, *_cookies(lines)), body="You are signed out here.\n")
+
+    async def _end_session(self, there: "_There", back: str) -> str:
+        """The provider's page that ends its own session of this person, too; empty where there is none."""
+        session = there.session()
+        if session is None or not session.tokens.identity:
+            return ""
+        try:
+            provider = await self._authority.provider(there.action)
+        except PorticoError:
+            return ""  # who signs out here is signed out here, whether or not the provider can be asked
+        hint = session.tokens.identity
+        fields = {
+            "client_id": there.action.client_id,
+            **({"id_token_hint": hint} if len(hint) <= _LONGEST_HINT else {}),
+            # Providers lead back only to addresses that they were told of beforehand.
+            **({"post_logout_redirect_uri": there.origin + path_of_host(back)} if back else {}),
+        }
+        return provider.end_session and _with_query(provider.end_session, fields)
 
 
 @dataclass(frozen=True, slots=True)

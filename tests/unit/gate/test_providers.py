@@ -100,6 +100,13 @@ def test_refuses_a_description_that_is_wrong(changed: dict[str, Any]) -> None:
         discovered("https://id.example", _document(**changed))
 
 
+@pytest.mark.parametrize(
+    ("url", "kept"), [("https://id.example/end?a=b", True), ("http://id.example/end", False), (7, False), (None, False)]
+)
+def test_a_page_that_ends_sessions_is_used_where_tokens_are_safe(url: object, kept: bool) -> None:
+    assert discovered("https://id.example", _document(end_session_endpoint=url)).end_session == (url if kept else "")
+
+
 @pytest.mark.parametrize("claims", [{}, {"sub": 7}, {"email": ["a"]}, {"name": {"first": "a"}}])
 def test_takes_only_texts_for_a_person(claims: dict[str, Any]) -> None:
     person = openid_person(claims)

@@ -3,8 +3,9 @@
 import base64
 import json
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
+import httpx
 import pytest
 
 from kit.gate import Browser, action, asked_gate, path_of, values
@@ -71,8 +72,6 @@ async def test_is_led_to_no_other_host(browser: Browser, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["https://evil.example/", "evil.example", "@evil.example", "\r\nset-cookie: a=b"])
 async def test_redirect_path_leads_to_no_other_host(browser: Browser, path: str) -> None:
-    from urllib.parse import quote
-
     await browser.sign_in()
     reply = await browser.get(f"/ngrok/logout?redirect_path={quote(path)}")
     assert values(reply, "location") == ["https://app.example/"]
@@ -212,6 +211,43 @@ async def test_logout_leads_on(browser: Browser) -> None:
     await browser.sign_in()
     reply = await browser.get("/.portico/oauth/logout?redirect_path=/bye")
     assert values(reply, "location") == ["https://app.example/bye"]
+
+
+async def test_logout_ends_the_session_at_the_provider_too(browser: Browser, provider: IdentityProvider) -> None:
+    provider.ends_sessions = True
+    await browser.sign_in()
+    reply = await browser.get("/ngrok/logout")
+    assert browser.cookies == {}
+    location = values(reply, "location")[0]
+    assert location.startswith(f"{provider.url}/end-session?")
+    assert "post_logout_redirect_uri" not in location
+    assert values(reply, "referrer-policy") == ["no-referrer"]
+    async with httpx.AsyncClient() as visitor:
+        assert (await visitor.get(location)).status_code == 200
+    # Who has no session here is led nowhere, so nobody is signed out there by another site's link alone.
+    assert (await browser.get("/ngrok/logout"))["status"] == 200
+
+
+async def test_the_provider_leads_back_after_logout(browser: Browser, provider: IdentityProvider) -> None:
+    provider.ends_sessions = True
+    provider.leads_back_to = {"https://app.example/bye"}
+    await browser.sign_in()
+    reply = await browser.get("/ngrok/logout?redirect_path=/bye")
+    async with httpx.AsyncClient() as visitor:
+        answer = await visitor.get(values(reply, "location")[0])
+    assert answer.headers["location"] == "https://app.example/bye"
+    assert provider.asked[-1] == "end-session"
+
+
+@pytest.mark.parametrize("path", ["https://evil.example/", "//evil.example", "/\\evil.example"])
+async def test_the_provider_leads_back_to_no_other_host(
+    browser: Browser, provider: IdentityProvider, path: str
+) -> None:
+    provider.ends_sessions = True
+    await browser.sign_in()
+    reply = await browser.get(f"/ngrok/logout?redirect_path={quote(path)}")
+    asked = parse_qs(urlsplit(values(reply, "location")[0]).query)
+    assert urlsplit(asked["post_logout_redirect_uri"][0]).netloc == "app.example"
 
 
 async def test_login_asks_for_the_password_again(browser: Browser) -> None:
