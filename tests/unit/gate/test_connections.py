@@ -1,5 +1,6 @@
 """What becomes of a connection, decided from the files that control writes."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +208,13 @@ def test_what_envoy_tells() -> None:
     }
     with pytest.raises(ValueError, match="invalid literal"):
         connection_values({"conn.client_port": "x"})
+
+
+def test_when_a_connection_began_and_by_which_handshake() -> None:
+    told = {
+        "conn.ts.start": "2026-11-22T01:23:31.979Z",
+        "conn.tls.ja4_fingerprint": "t13d1516h2_8daaf6152771_02713d6af862",
+    }
+    values = connection_values({**TOLD, **told})
+    assert values["conn.ts.start"] == datetime(2026, 11, 22, 1, 23, 31, 979_000, tzinfo=UTC)
+    assert values["conn.tls.ja4_fingerprint"] == told["conn.tls.ja4_fingerprint"]
