@@ -3,10 +3,11 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from typing import Final
+
+import msgspec
 
 log = logging.getLogger(__name__)
 
@@ -20,18 +21,22 @@ _ENTRY_COST: Final = 1024
 Headers = list[tuple[str, str]]
 
 
-@dataclass(slots=True)
-class CapturedMessage:
+# gc=False: tens of thousands are kept, none of them part of a cycle, and each collection would look at all of them.
+
+
+class CapturedMessage(msgspec.Struct, gc=False):
     """A request or a response: what it began with, its headers, and as much of its body as is kept."""
 
     start_line: str = ""
     protocol: str = "HTTP/1.1"
-    fields: bytes = field(default=b"", repr=False)
-    """Names and values of its headers in turn, a line feed between them: tens of thousands of messages are kept, and
-    the garbage collector has nothing to look at in bytes."""
-    body: bytearray = field(default_factory=bytearray, repr=False)
+    fields: bytes = b""
+    """Names and values of its headers in turn, a line feed between them."""
+    body: bytearray = msgspec.field(default_factory=bytearray)
     size: int = 0
     """Octets of the whole body."""
+
+    def __repr__(self) -> str:
+        return f"CapturedMessage({self.start_line!r})"  # headers and bodies hold secrets
 
     @property
     def headers(self) -> Headers:
@@ -50,8 +55,7 @@ class CapturedMessage:
         return "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n" + bytes(self.body)
 
 
-@dataclass(slots=True)
-class CapturedRequest:
+class CapturedRequest(msgspec.Struct, gc=False):
     """One request with its response; it grows while bytes pass."""
 
     id: str
