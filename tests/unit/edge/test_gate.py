@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portico.edge.child import Child
-from portico.edge.gate import SECRETS_FILE, listen, run_when_asked, write_gate_secrets
+from portico.edge.gate import COUNTERS_FILE, SECRETS_FILE, counters_flags, listen, run_when_asked, write_gate_secrets
 from portico.edge.settings_values import parse_networks
 from portico.gate.seal import EdgeSecrets
 from portico.store.first_start import first_start
@@ -80,3 +80,13 @@ async def test_ends_where_nobody_has_asked(tmp_path: Path) -> None:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         assert child.pid is None
+
+
+def test_where_nodes_count_together_is_told_in_a_file_and_in_no_argument(tmp_path: Path) -> None:
+    assert counters_flags(None, tmp_path) == ()
+    assert not list(tmp_path.iterdir())
+    flags = counters_flags("postgresql://portico:secret@db/portico", tmp_path)
+    assert flags == ("--counters", str(tmp_path / COUNTERS_FILE))
+    file = tmp_path / COUNTERS_FILE
+    assert file.read_text().strip() == "postgresql://portico:secret@db/portico"
+    assert os.stat(file).st_mode & 0o777 == 0o600
