@@ -26,7 +26,8 @@ class BodyFindReplace(ActionConfig):
     COMPARED = Compared(
         Likeness.DIFFERENT,
         "In a `from` with `${}` all else is plain text, and what `${}` gives stands for itself. A body is held as a "
-        "whole until its end has come; one that is compressed is passed on as it is.",
+        "whole until its end has come: a request of more than 256 KiB is refused with 413, a response becomes a 500. "
+        "One that is compressed is passed on as it is.",
     )
 
     replacements: tuple[Replacement, ...] = Field(

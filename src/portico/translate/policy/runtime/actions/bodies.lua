@@ -11,8 +11,15 @@ local function find_replace(visit, action)
     body = P.regex.replace(program, body, visit:text(pair[2]))
   end
   if body == before then return false end
+  local headers = visit.handle:headers()
+  local length = headers:get("content-length")
   buffer:setBytes(body)
-  visit.handle:headers():replace("content-length", tostring(#body))
+  -- setBytes writes a length. Where none was said, none may be: in HTTP/1.1 a body with a length has no trailers.
+  if length then
+    headers:replace("content-length", tostring(#body))
+  else
+    headers:remove("content-length")
+  end
   visit:changed()
   return false
 end
