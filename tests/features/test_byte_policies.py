@@ -266,6 +266,16 @@ def test_tls_that_passes_through(rig: Rig) -> None:
     rules = [rule(DENY, when=["conn.tls.sni.startsWith('bad')"])]
     for host, expected in (("good", b"HELLO "), ("bad", b"")):
         assert heard(rig.forward(*rules, proto="tls", url=f"tls://{host}.localhost")) == expected
+    # Who shakes hands like this visitor is refused, and so is who came before now, which all have; nobody else is.
+    facts = (
+        ("conn.tls.ja4_fingerprint.startsWith('t1')", b""),
+        ("conn.tls.ja4_fingerprint.startsWith('q')", b"HELLO "),
+        ("conn.ts.start <= timestamp(time.now)", b""),
+        ("conn.ts.start > timestamp(time.now)", b"HELLO "),
+    )
+    for number, (when, expected) in enumerate(facts):
+        asking = rule(DENY, when=[when])
+        assert heard(rig.forward(asking, proto="tls", url=f"tls://fact{number}.localhost")) == expected
     inner = "tls://passed.internal"
     rig.forward(to=rig.two, proto="tls", url=inner)
     led = rule(("forward-internal", {"url": inner}))
