@@ -70,13 +70,13 @@ def main() -> None:
     """Bring the three up, say where, and wait for Ctrl-C."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt), sample_service() as port, edge() as connect_url:
-        ca = os.path.relpath(HOME / "ca.pem")
+        ca, program = os.path.relpath(HOME / "ca.pem"), os.path.relpath(Path(sys.prefix) / "bin" / "portico")
         token = (HOME / "authtoken").read_text().strip()
         listener = portico.forward(port, authtoken=token, connect_url=connect_url, connect_cas=ca)
         print(f"\n  {listener.url()}  ->  http://localhost:{port}\n")
         print(f"  try it:   curl --cacert {ca} {listener.url()}")
         print(f"  an agent: PORTICO_AUTHTOKEN=$(cat {HOME.name}/authtoken) \\")
-        print(f"            portico http PORT --connect-url {connect_url} --connect-cas {ca}")
+        print(f"            {program} http PORT --connect-url {connect_url} --connect-cas {ca}")
         print("  stop:     Ctrl-C\n", flush=True)
         signal.pause()
 
