@@ -197,6 +197,33 @@ async def test_upstreams_do_not_see_sessions(edge: TranslatedEdge, served: Serve
     assert "cookie" not in (await visitor.get()).text
 
 
+async def test_internal_endpoints_do_not_see_sessions_of_those_before_them(
+    edge: TranslatedEdge, served: Served, upstream: UnixSocket, provider: IdentityProvider
+) -> None:
+    own = policy_text(rule(sign_in(provider, auth_id="inner")), rule(("add-headers", {"headers": {"x-a": "b"}})))
+    await edge.publish(
+        endpoint("https://open.internal", upstream, owner="me"),
+        endpoint("https://closed.internal", upstream, owner="me", traffic_policy=own),
+    )
+    host = await served(
+        rule(sign_in(provider)),
+        rule(("forward-internal", {"url": "https://closed.internal"}), when=["req.url.path == '/closed'"]),
+        rule(("forward-internal", {"url": "https://closed.internal"}), when=["req.url.path.startsWith('/.portico')"]),
+        rule(("forward-internal", {"url": "https://open.internal", "on_error": "continue"}), when=["size('a') == 1"]),
+    )
+    visitor = Visitor(edge, host)
+    visitor.cookies = {"theme": "dark"}
+    answer = await visitor.sign_in()
+    assert passed(answer)
+    assert "cookie: theme=dark\r\n" in answer.text
+    # One with a sign-in of its own still finds its own session.
+    assert passed(await visitor.sign_in("/closed"))
+    assert sum("session" in name for name in visitor.cookies) == 2
+    answer = await visitor.get("/closed")
+    assert passed(answer)
+    assert "cookie: theme=dark\r\n" in answer.text
+
+
 async def test_programs_are_told(edge: TranslatedEdge, served: Served, provider: IdentityProvider) -> None:
     host = await served(rule(sign_in(provider)))
     answer = await edge.get(host, "/api", headers={"accept": "application/json"})

@@ -28,6 +28,7 @@ from portico.gate.refreshes import Refreshes
 from portico.gate.seal import EdgeSecrets, Seal
 from portico.gate.session import Session
 from portico.model.errors import POLICY_FAILED, SIGN_IN_FAILED, SIGN_IN_NEEDED, PorticoError
+from portico.model.sign_in_tag import sign_in_tag
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class SignIns:
             given=cookies.read(visit.cookies),
             # What was seen on a line without TLS is worth nothing with it.
             seal=Seal(self._edge_secrets.known(), [visit.scheme, domain or host, *who, action.client_secret]),
-            tag=sha256("\n".join(who).encode()).hexdigest()[:10],
+            tag=sign_in_tag(*who),
         )
 
     async def _path(self, there: "_There") -> Reply | None:

@@ -124,6 +124,7 @@ def _shared(policy: Policy, place: Place, around: list[Body]) -> dict[str, LuaVa
         "endpoint": place.facts(),
         "sign_ins": sign_ins or None,
         "signs_in": bool(sign_ins),
+        "own_sessions": _own_sessions(sign_ins),
         "facts": HEADERS if FACTS & variables_of(policy) else None,
         "reads_body": any(action.type in _READ_BODIES for action in policy.actions()),
     }
@@ -146,7 +147,13 @@ def _responds(policy: Policy) -> bool:
     return bool(policy.on_http_response) or any(action.type == CircuitBreaker.TYPE for action in policy.actions())
 
 
-def _sign_ins(policy: Policy) -> list[LuaValue]:
+def _own_sessions(sign_ins: Sequence[Mapping[str, LuaValue]]) -> LuaValue:
+    """Tags of its sign-ins; `true` for all that there are, where one is known only in the visit."""
+    tags = [one["tag"] for one in sign_ins]
+    return (True if None in tags else tags) if tags else None
+
+
+def _sign_ins(policy: Policy) -> list[Mapping[str, LuaValue]]:
     """Its sign-ins, which answer on paths of their own whatever the rules say of those."""
     return [compiled(action).config for action in policy.actions() if isinstance(action.config, SignIn)]
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
+from portico.model.sign_in_tag import sign_in_tag
 from portico.policy.actions.sign_in import OAuth, OpenIdConnect, SignIn
 from portico.policy.template import Template
 from portico.translate.policy.actions.compiled import Compiled, Compiler
@@ -21,14 +22,16 @@ _HEADERS: Final = ("accept", "access-control-request-method", "origin", "sec-fet
 
 
 def _oauth(config: OAuth) -> Compiled:
-    return _sign_in(config, {"provider": config.provider}, fixed=True)
+    return _sign_in(config, {"provider": config.provider}, (config.provider, ""))
 
 
 def _openid(config: OpenIdConnect) -> Compiled:
-    return _sign_in(config, {"issuer": text(config.issuer_url)}, fixed=config.issuer_url.literal is not None)
+    return _sign_in(config, {"issuer": text(config.issuer_url)}, ("", config.issuer_url.literal))
 
 
-def _sign_in(config: SignIn, own: Mapping[str, LuaValue], *, fixed: bool) -> Compiled:
+def _sign_in(config: SignIn, own: Mapping[str, LuaValue], whose: tuple[str, str | None]) -> Compiled:
+    provider, issuer = whose
+    application = "" if config.client_id is None else config.client_id.literal
     secrets = [template for template in (config.client_id, config.client_secret) if template is not None]
     asked: dict[str, LuaValue] = {
         **own,
@@ -48,7 +51,10 @@ def _sign_in(config: SignIn, own: Mapping[str, LuaValue], *, fixed: bool) -> Com
             "asked": [[name, value] for name, value in asked.items() if value is not None],
             "scopes": Code(f"P.list({literal(config.scopes)})"),
             "parameters": Code(f"P.map({{{parameters}}})"),
-            "fixed": fixed and all(template.literal is not None for template in secrets),
+            "tag": None
+            if issuer is None or application is None
+            else sign_in_tag(provider, issuer, application, config.auth_id or ""),
+            "fixed": issuer is not None and all(template.literal is not None for template in secrets),
             "headers": _HEADERS,
             "identity_headers": list(IDENTITY),
             "identity_keys": list(IDENTITY.values()),

@@ -27,6 +27,7 @@ P.action["forward-internal"] = function(visit, action)
     -- Whether that endpoint is there is the router's to find out.
     visit.ended = "forwarded"
     if visit.program.responds or not visit.program.last then visit:save() end
+    P.hide_own_sessions(visit)
     P.drop_facts(visit)
     lead_to(visit, inner, to)
     return true
@@ -46,6 +47,7 @@ function P.forwarded(visit)
   if visit.handle:streamInfo():routeName() ~= "" then
     visit.ended = "forwarded"
     visit:save()
+    P.hide_own_sessions(visit)
     P.drop_facts(visit)
     return true
   end

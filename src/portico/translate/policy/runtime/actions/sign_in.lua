@@ -128,8 +128,12 @@ function P.give_cookies(visit)
   visit:note(COOKIES, {})
 end
 
---- Keeps sessions from upstreams, which have no use for them: they are long, and good for every endpoint of their domain.
-function P.hide_sessions(visit)
+-- `tags` are of the sign-ins whose sessions are meant; true for all, and for sign-ins that have only begun.
+local function hide(visit, tags)
+  local hidden = {}
+  if tags ~= true then
+    for _, tag in ipairs(tags) do hidden[tag] = true end
+  end
   local fields = visit.handle:headers()
   local cookies = fields:get("cookie")
   if not cookies or not cookies:find("portico-", 1, true) then return end
@@ -137,7 +141,19 @@ function P.hide_sessions(visit)
   for cookie in cookies:gmatch("[^;]+") do
     cookie = cookie:match("^%s*(.-)%s*$")
     local name = cookie:gsub("^__%a+%-", "")
-    if not (name:find("^portico%-session%-") or name:find("^portico%-sign%-in%-")) then kept[#kept + 1] = cookie end
+    local tag = name:match("^portico%-session%-(%x*)")
+    local ours = tag and (tags == true or hidden[tag]) or tags == true and name:find("^portico%-sign%-in%-")
+    if not ours then kept[#kept + 1] = cookie end
   end
   if #kept > 0 then fields:replace("cookie", table.concat(kept, "; ")) else fields:remove("cookie") end
+end
+
+--- Keeps sessions from upstreams, which have no use for them: they are long, and good for every endpoint of their domain.
+function P.hide_sessions(visit)
+  hide(visit, true)
+end
+
+--- Keeps this policy's sessions from an internal endpoint, which may have sign-ins of its own.
+function P.hide_own_sessions(visit)
+  if visit.program.own_sessions then hide(visit, visit.program.own_sessions) end
 end
