@@ -210,6 +210,14 @@ def test_errors(port: int) -> None:
     assert portico.get_listeners() == []
 
 
+def test_a_session_that_could_not_start_is_in_nobody_s_way(edge: RunningEdge, port: int) -> None:
+    listener = portico.forward(port)
+    with pytest.raises(PorticoError, match="not known"):
+        portico.forward(port, authtoken="nobody's authtoken at all")
+    listener.close()
+    assert portico.get_listeners() == []
+
+
 async def test_errors_in_a_running_loop(port: int) -> None:
     with pytest.raises(PorticoError) as caught:
         await portico.forward(port, authtoken="wrong", force_new_session=True)

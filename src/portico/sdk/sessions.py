@@ -95,11 +95,7 @@ class Sessions:
         """A session whose last listener is closed has nothing left to do."""
         agent = self._listeners.pop(listener, None)
         if agent is not None and not agent.endpoints:
-            self._shared = {
-                settings: task
-                for settings, task in self._shared.items()
-                if not task.done() or task.result() is not agent
-            }
+            self._shared = {settings: task for settings, task in self._shared.items() if not _made(task, agent)}
             await agent.close()
 
 
