@@ -47,8 +47,7 @@ def nodes(server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             flags = ("--config", str(directory / "edge.yml"), "--envoy-concurrency", "1")
             running.append(stack.enter_context(running_edge(directory, *flags)))
         yield running[0], running[1]
-        with contextlib.suppress(portico.PorticoError):  # sessions have been revoked
-            portico.kill()
+        portico.kill()
     for edge in running:
         assert PASSWORD not in edge.log.read_text()
 
@@ -222,7 +221,8 @@ def test_visitors_do_not_notice_that_the_server_went_and_came_back(
         with ThreadPoolExecutor(1) as threads:
             waiting = threads.submit(forward, here, service, token["token"])
             server.start()
-            assert Visitor(here.ca).get(waiting.result(60).url())[0] == 200
+            second = waiting.result(60)
+        assert Visitor(here.ca).get(second.url())[0] == 200
     finally:
         if server.process is None:
             server.start()
@@ -234,3 +234,21 @@ def test_visitors_do_not_notice_that_the_server_went_and_came_back(
     assert Visitor(there.ca).get(url)[0] == 200
     api("DELETE", f"/credentials/{token['id']}")
     eventually(lambda: sessions(here, key) == sessions(there, key) == [])
+
+
+def test_an_edge_that_starts_before_its_database_waits_for_it(server: Postgres, tmp_path: Path) -> None:
+    (tmp_path / "edge.yml").write_text(f"database: {server.new_database()}\n")
+    server.stop()
+
+    def start_late() -> None:
+        try:
+            eventually(lambda: "cannot use the PostgreSQL database" in (tmp_path / "edge.log").read_text())
+        finally:
+            server.start()
+
+    with ThreadPoolExecutor(1) as threads:
+        late = threads.submit(start_late)
+        with running_edge(tmp_path, "--config", str(tmp_path / "edge.yml"), "--envoy-concurrency", "1") as edge:
+            late.result()
+            assert visit(edge, "nobody.localhost")[0] == 404
+    assert PASSWORD not in (tmp_path / "edge.log").read_text()
