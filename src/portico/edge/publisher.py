@@ -63,7 +63,12 @@ class Publisher:
         self._gate.begin(endpoints.values())
         for url, endpoint in endpoints.items():
             self._followers.note(url, endpoint)
-            own = endpoint_resources(endpoint, self._frame)
+            try:
+                own = endpoint_resources(endpoint, self._frame)
+            except PorticoError as error:  # it was taken when the node's settings were others
+                facts = {"url": str(url), "code": str(error.code), "reason": error.message}
+                log.error("an endpoint is not served", extra=facts)
+                continue
             self._published[url] = [resource.key for resource in own]
             self._table = self._table.with_endpoint(endpoint, self._frame)
             resources += own
