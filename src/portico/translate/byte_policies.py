@@ -16,8 +16,8 @@ from portico.model.endpoint import Endpoint, Scheme
 from portico.model.errors import NOT_SERVED, PorticoError
 from portico.translate import names
 from portico.translate.access_log import CONNECTION_POLICY
-from portico.translate.resource import CLUSTER, LISTENER, Resource
-from portico.translate.typed import Body, extension, pipe, typed
+from portico.translate.resource import LISTENER, Resource
+from portico.translate.typed import Body, extension, pipe
 
 _FILTER: Final = "envoy.filters.network.ratelimit"
 ENDPOINT: Final = "endpoint"
@@ -95,27 +95,8 @@ def _led_elsewhere() -> Body:
     )
 
 
-def questions_cluster(frame: EdgeFrame) -> Resource:
-    """Where Envoy's filters ask: at the listener below."""
-    options = typed(
-        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions", explicit_http_config={"http2_protocol_options": {}}
-    )
-    body: Body = {
-        "name": names.CONNECTIONS_CLUSTER,
-        "type": "STATIC",
-        "connect_timeout": "5s",
-        "load_assignment": {
-            "cluster_name": names.CONNECTIONS_CLUSTER,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": pipe(frame.connections_socket)}}]}],
-        },
-        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options},
-        "stats_matcher": {"reject_all": True},
-    }
-    return Resource(CLUSTER, names.CONNECTIONS_CLUSTER, body)
-
-
 def questions_listener(frame: EdgeFrame) -> Resource:
-    """From gRPC to HTTP/1.1, for Envoy alone."""
+    """From gRPC to HTTP/1.1, for Envoy alone (`clusters.questions_cluster`)."""
     route = {"match": {"prefix": "/"}, "route": {"cluster": names.GATE_CLUSTER, "timeout": "0s"}}
     manager = extension(
         "envoy.filters.network.http_connection_manager",

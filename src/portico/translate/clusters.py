@@ -80,6 +80,13 @@ def gate_cluster(frame: EdgeFrame) -> Resource:
     return Resource(CLUSTER, names.GATE_CLUSTER, body)
 
 
+def questions_cluster(frame: EdgeFrame) -> Resource:
+    """Envoy's own listener that takes its questions about connections to the gate."""
+    body = _cluster(names.CONNECTIONS_CLUSTER, (UnixSocket(frame.connections_socket),))
+    body["typed_extension_protocol_options"] = _http_options(2)
+    return Resource(CLUSTER, names.CONNECTIONS_CLUSTER, body)
+
+
 def challenge_clusters(sockets: ChallengeSockets) -> list[Resource]:
     """Control, for certificate authorities: their requests, and their handshakes."""
     http = _cluster(names.HTTP_CHALLENGES, (UnixSocket(sockets.http),))

@@ -5,9 +5,16 @@ from typing import Final
 from portico.model.edge import EdgeFrame, SocketAddress
 from portico.model.endpoint import NOBODY, Endpoint, Networks
 from portico.translate import limits, names
-from portico.translate.byte_policies import gate_filters, questions_cluster, questions_listener
+from portico.translate.byte_policies import gate_filters, questions_listener
 from portico.translate.chains import http_chains, listener_chains, visitors_proxy
-from portico.translate.clusters import BUFFER_BYTES, agents_cluster, api_cluster, challenge_clusters, gate_cluster
+from portico.translate.clusters import (
+    BUFFER_BYTES,
+    agents_cluster,
+    api_cluster,
+    challenge_clusters,
+    gate_cluster,
+    questions_cluster,
+)
 from portico.translate.connection_manager import connection_manager
 from portico.translate.handshake_log import failed_handshakes
 from portico.translate.networks import cidr_range
