@@ -20,7 +20,9 @@ class _Server(uvicorn.Server):
 @contextlib.asynccontextmanager
 async def served(app: ASGIApp, *, host: str = "", port: int = 0, uds: str | None = None) -> AsyncIterator[None]:
     """Serve `app` on an address or a Unix socket."""
-    config = uvicorn.Config(app, host=host, port=port, uds=uds, log_config=None, lifespan="off", access_log=False)
+    config = uvicorn.Config(
+        app, host=host, port=port, uds=uds, log_config=None, lifespan="off", access_log=False, server_header=False
+    )
     server = _Server(config)
     task = asyncio.create_task(server.serve(), name=f"web-{uds or port}")
     try:
