@@ -1,7 +1,6 @@
 """How often shared limits are asked for: what the guide says of it."""
 
 import pytest
-
 from benchmarks.shared_limits import REQUESTS, questions
 
 

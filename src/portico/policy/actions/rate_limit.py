@@ -27,8 +27,8 @@ class RateLimit(ActionConfig):
     MEANING = "Answers 429 when a key has had its requests."
     COMPARED = Compared(
         Likeness.DIFFERENT,
-        "A key that was silent may have twice its `capacity` in one `rate`. Nodes that share a database count together, "
-        "in windows; a node with a store of its own counts for itself, and room comes back evenly.",
+        "A key that was silent may have twice its `capacity` in one `rate`. Nodes that share a database count "
+        "together, in windows; a node with a store of its own counts for itself, and room comes back evenly.",
     )
 
     name: Annotated[Text, Field(min_length=1, max_length=1023)] = Field(description="Names the limit.")
