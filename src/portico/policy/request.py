@@ -96,8 +96,15 @@ def connection_values(visit: Visit) -> dict[str, Any]:
 
 def request_values(visit: Visit) -> dict[str, Any]:
     """What is known when the request has come."""
-    host = _checked(visit).netloc.rpartition("@")[2]
-    headers = {"host": [host], **by_name(visit.headers)}
+    parts = _checked(visit)
+    headers = {"host": [parts.netloc.rpartition("@")[2]], **by_name(visit.headers)}
+    headers |= {
+        # The edge writes these anew, before any rule.
+        "x-forwarded-for": [visit.client_ip],
+        "x-forwarded-host": headers["host"],
+        "x-forwarded-port": [str(parts.port or _PORTS[parts.scheme])],
+        "x-forwarded-proto": [parts.scheme],
+    }
     if visit.body is not None:
         headers.setdefault("content-length", [str(len(visit.body.encode()))])
     values = {
