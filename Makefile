@@ -30,7 +30,7 @@ demo: $(BIN)/portico   ## An edge, an agent and a sample service on this machine
 	@$(BIN)/python examples/demo.py
 
 # Whole systems under faults and load, each more than half a minute.
-LONG := $(addprefix tests/features/test_,soak.py edge_survives.py pool_survives.py shared_database.py visitor_limits.py gate_dex.py music.py) \
+LONG := $(addprefix tests/features/test_,soak.py edge_survives.py pool_survives.py shared_database.py shared_limits.py visitor_limits.py gate_dex.py music.py) \
 	tests/rows/test_s4_music.py
 
 test: $(VENV)/.dev     ## All tests but the long and the SDKs' ones; installs the programs that they drive
