@@ -1,5 +1,6 @@
-"""The gate's own process: it comes with the first question; that it, or Envoy, is replaced is not noticed."""
+"""The gate's own process: it comes with the first policy that asks; that it, or Envoy, is replaced is not noticed."""
 
+import contextlib
 import http.server
 import os
 import signal
@@ -58,6 +59,8 @@ def endpoints(edge: RunningEdge, service: str) -> Iterator[None]:
             if name.startswith("PORTICO_"):
                 patch.setenv(name, value)
         portico.forward(service, url=INNER)
+        with pytest.raises(LookupError):
+            edge.child("gate")
         portico.forward(service, url=OUTER, traffic_policy=POLICY)
         yield
         portico.kill()
@@ -68,15 +71,22 @@ def visitor(edge: RunningEdge) -> Visitor:
     return Visitor(edge.ca)
 
 
+def is_running(edge: RunningEdge, name: str) -> bool:
+    with contextlib.suppress(LookupError):
+        return edge.child(name) > 0
+    return False
+
+
 def asks_the_gate(edge: RunningEdge, visitor: Visitor) -> bool:
     return visitor.get(f"{OUTER}:{edge.https_port}/") == (200, "200 pong")
 
 
+def test_it_is_there_before_anybody_asks(edge: RunningEdge) -> None:
+    assert eventually(lambda: is_running(edge, "gate"))
+
+
 def test_an_internal_endpoint_is_asked(edge: RunningEdge, visitor: Visitor) -> None:
-    with pytest.raises(LookupError):
-        edge.child("gate")
     assert asks_the_gate(edge, visitor)
-    assert edge.child("gate")
 
 
 def test_a_gate_that_was_killed_is_back(edge: RunningEdge, visitor: Visitor) -> None:

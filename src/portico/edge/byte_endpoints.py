@@ -1,11 +1,14 @@
-"""What the gate has to know of endpoints of tcp and tls, kept in step with what Envoy is to know."""
+"""What the gate has to know of endpoints, kept in step with what Envoy is to know.
+
+Of those of tcp and tls it is told all; of the others, that a policy comes which will ask.
+"""
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from portico.edge.gate import wake
+from portico.edge.gate import asks_in_requests, wake
 from portico.gate.byte_endpoints import DIRECTORY, ByteEndpoint, ByteEndpoints
 from portico.model.endpoint import NOBODY, Endpoint, EndpointUrl
 from portico.translate.byte_policies import asks_gate
@@ -14,34 +17,39 @@ _CONNECT: Final = "on_tcp_connect"
 
 
 class ToldGate:
-    """Writes the gate's files."""
+    """Writes the gate's files, and has it start before it is asked."""
 
-    def __init__(self, run_dir: Path, gate_socket: str) -> None:
+    def __init__(self, run_dir: Path, gate_socket: str, *, counts_together: bool = False) -> None:
         self._gate_socket = gate_socket
+        self._counts_together = counts_together
         self._files = ByteEndpoints(run_dir / DIRECTORY)
         self._written: set[EndpointUrl] = set()
 
     def begin(self, endpoints: Iterable[Endpoint]) -> None:
         """These are all there are. Raises OSError."""
-        known = [one for endpoint in endpoints if (one := told(endpoint))]
-        self._files.keep(one.url for one in known)
-        for one in known:
-            self._put(EndpointUrl.parse(one.url), one)
+        known = {endpoint.url: (endpoint, told(endpoint)) for endpoint in endpoints}
+        self._files.keep(one.url for _, one in known.values() if one)
+        for url, (endpoint, one) in known.items():
+            self._follow(url, endpoint, one)
 
     def tell(self, url: EndpointUrl, endpoint: Endpoint | None) -> None:
         """What `url` is now. Raises OSError."""
-        known = told(endpoint) if endpoint else None
+        self._follow(url, endpoint, told(endpoint) if endpoint else None)
+
+    def _follow(self, url: EndpointUrl, endpoint: Endpoint | None, known: ByteEndpoint | None) -> None:
         if known is not None:
-            self._put(url, known)
+            self._files.put(known)
+            self._written.add(url)
         elif url in self._written:
             self._files.remove(str(url))
             self._written.discard(url)
-
-    def _put(self, url: EndpointUrl, known: ByteEndpoint) -> None:
-        self._files.put(known)
-        self._written.add(url)
-        if known.policy:
+        if endpoint is not None and self._will_ask(endpoint):
             wake(self._gate_socket)
+
+    def _will_ask(self, endpoint: Endpoint) -> bool:
+        if endpoint.is_http:
+            return asks_in_requests(endpoint.traffic_policy, counts_together=self._counts_together)
+        return asks_gate(endpoint)
 
 
 def told(endpoint: Endpoint) -> ByteEndpoint | None:

@@ -107,7 +107,8 @@ class Control:
         served = Served(
             self._registry, uploads, node.frame, self._lookup.addresses, self._endpoint_metrics, policies.filled
         )
-        gate = ToldGate(run_dir, node.frame.gate_socket)
+        counts_together = node.frame.shared_counts is not None
+        gate = ToldGate(run_dir, node.frame.gate_socket, counts_together=counts_together)
         self._publisher = Publisher(self._ads, node.frame, served.endpoint, self._on_online, gate)
         admission = Admission(self._store)
         self._agents = Agents(node, self._registry, self._publisher, admission, self._metrics, policies.missing_secrets)

@@ -19,6 +19,8 @@ SECRETS_FILE: Final = "gate.secrets"
 COUNTERS_FILE: Final = "gate.counters"
 """In the run directory."""
 BACKLOG: Final = 1024
+_ASKING: Final = ("http-request", "jwt-validation", "oauth", "openid-connect")
+"""Actions of requests that ask the gate."""
 
 
 def write_gate_secrets(store: Store, run_dir: Path) -> None:
@@ -48,6 +50,12 @@ def listen(path: str) -> socket.socket:
     return listening
 
 
+def asks_in_requests(policy: str, *, counts_together: bool) -> bool:
+    """Whether a policy, as the JSON of `Endpoint.traffic_policy`, may ask the gate something about a request."""
+    kinds = (*_ASKING, "rate-limit") if counts_together else _ASKING
+    return any(f'"type":"{kind}"' in policy for kind in kinds)
+
+
 def wake(path: str) -> None:
     """Have the gate start, as its first question would, which comes soon: a visitor would have to wait for it."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
@@ -56,7 +64,7 @@ def wake(path: str) -> None:
 
 
 async def run_when_asked(child: Child, listening: socket.socket) -> None:
-    """Keep the gate running from the first question on: an edge whose policies ask nothing has no such process."""
+    """Keep the gate running from the first question, or `wake`, on: an edge whose policies ask nothing has none."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
     loop.add_reader(listening, asked.set)
