@@ -126,7 +126,15 @@ class Rig:
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     directory = tmp_path_factory.mktemp("edge")
     config, access_log = directory / "edge.yml", directory / "access.log"
-    flags = ("--config", str(config), "--access-log", "json", "--access-log-file", str(access_log))
+    flags = (
+        "--config",
+        str(config),
+        "--access-log",
+        "json",
+        "--access-log-file",
+        str(access_log),
+        "--tls-fingerprints=on",
+    )
     with greeter(b"one") as one, greeter(b"two") as two:
         Rig.declare(rig := Rig(None, config, access_log, one, two))  # type: ignore[arg-type]
         with running_edge(directory, *flags, tcp_ports=60) as edge:

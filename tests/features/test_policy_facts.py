@@ -29,7 +29,7 @@ TOLD = "x-told"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def edge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TranslatedEdge]:
-    async with translated_edge(geoip=databases(tmp_path_factory.mktemp("geoip"))) as running:
+    async with translated_edge(geoip=databases(tmp_path_factory.mktemp("geoip")), fingerprints=True) as running:
         yield running
 
 

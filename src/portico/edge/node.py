@@ -143,6 +143,7 @@ def lay_out(settings: EdgeSettings, data_dir: DataDir, addresses: dict[str, Sock
         limits=settings.visitor_limits(),
         shared_counts=SharedCounts(settings.envoy_concurrency) if settings.database_url else None,
         geoip=settings.geoip_databases,
+        fingerprints=settings.tls_fingerprints,
         access_log=settings.access_log_rules(),
         tracing=settings.tracing_rules(),
         endpoint_metrics=settings.endpoint_metrics is not None,

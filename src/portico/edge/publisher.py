@@ -64,6 +64,7 @@ class Publisher:
         for url, endpoint in endpoints.items():
             self._followers.note(url, endpoint)
             try:
+                refuse_unknown_facts(endpoint, self._frame)
                 own = endpoint_resources(endpoint, self._frame)
             except PorticoError as error:  # it was taken when the node's settings were others
                 facts = {"url": str(url), "code": str(error.code), "reason": error.message}

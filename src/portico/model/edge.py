@@ -65,6 +65,8 @@ class EdgeFrame:
     shared_counts: SharedCounts | None = None
     """Set where nodes share a store, and count rate limits together."""
     geoip: GeoDatabases = field(default_factory=GeoDatabases)
+    fingerprints: bool = False
+    """Whether every handshake is fingerprinted, for policies that read it."""
     access_log: AccessLog | None = None
     tracing: Tracing | None = None
     endpoint_metrics: bool = False

@@ -63,7 +63,8 @@ def https_listener(frame: EdgeFrame, table: SniTable) -> Resource:
             extension(
                 "envoy.filters.listener.tls_inspector",
                 "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
-                enable_ja4_fingerprinting=True,  # always: a listener that changes would end all connections
+                # A setting's matter, not the first policy's: a listener that changes would end all connections.
+                **({"enable_ja4_fingerprinting": True} if frame.fingerprints else {}),
             )
         ],
         "listener_filters_timeout": _HELLO_TIMEOUT,

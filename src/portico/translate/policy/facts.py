@@ -12,11 +12,12 @@ from portico.model.errors import NOT_SERVED, PorticoError
 from portico.model.geoip import GeoDatabases
 from portico.translate.typed import Body, extension
 
+FINGERPRINT: Final = "conn.tls.ja4_fingerprint"
 _HEADER: Final = "x-edge-fact-"
 _FORMATS: Final = {
     # When the request began, and how many microseconds after the connection.
     "conn.ts.start": "%START_TIME(%s.%6f)% %COMMON_DURATION(DS_CX_BEG:DS_RX_BEG:us)%",
-    "conn.tls.ja4_fingerprint": "%TLS_JA4_FINGERPRINT%",
+    FINGERPRINT: "%TLS_JA4_FINGERPRINT%",
     "conn.tls.client.san.ip_addresses": "%DOWNSTREAM_PEER_IP_SAN%",
     "conn.tls.server.san.ip_addresses": "%DOWNSTREAM_LOCAL_IP_SAN%",
 }

@@ -4,14 +4,22 @@ from functools import lru_cache
 
 from portico.model.edge import EdgeFrame
 from portico.model.endpoint import Endpoint
-from portico.translate.policy.facts import refuse_unknown_places
+from portico.model.errors import NOT_SERVED, PorticoError
+from portico.translate.policy.facts import FINGERPRINT, refuse_unknown_places
 
 
 def refuse_unknown_facts(endpoint: Endpoint | None, frame: EdgeFrame) -> None:
-    """Raises PorticoError(NOT_SERVED) where its policy reads a database that is not there."""
+    """Raises PorticoError(NOT_SERVED) where its policy reads a database that is not there, or unknown fingerprints."""
     if endpoint is None or not endpoint.traffic_policy:
         return
-    refuse_unknown_places(_variables(endpoint.traffic_policy), frame.geoip)
+    variables = _variables(endpoint.traffic_policy)
+    refuse_unknown_places(variables, frame.geoip)
+    if FINGERPRINT in variables and not frame.fingerprints:
+        raise PorticoError(
+            NOT_SERVED,
+            f"{FINGERPRINT} cannot be had: this edge takes no fingerprints of handshakes",
+            fix="Ask the edge's operator for `tls_fingerprints`, or leave the variable out.",
+        )
 
 
 @lru_cache(256)

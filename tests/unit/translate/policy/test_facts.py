@@ -68,6 +68,16 @@ def test_a_policy_that_reads_a_database_that_is_not_there_is_refused(expression:
     assert "geoip_databases" in str(caught.value.fix)
 
 
+@pytest.mark.parametrize("url", ["https://a.test", "tls://a.test:443"])
+def test_a_policy_that_reads_fingerprints_that_nobody_takes_is_refused(url: str) -> None:
+    endpoint = asking("conn.tls.ja4_fingerprint == 'x'", url)
+    refuse_unknown_facts(endpoint, replace(FRAME, fingerprints=True))
+    with pytest.raises(PorticoError) as caught:
+        refuse_unknown_facts(endpoint, FRAME)
+    assert caught.value.code is NOT_SERVED
+    assert "tls_fingerprints" in str(caught.value.fix)
+
+
 def test_countries_are_in_either_of_two_databases() -> None:
     endpoint = asking("conn.geo.country_code == 'DE'")
     for databases in (GeoDatabases(city="/city"), GeoDatabases(country="/country")):
@@ -75,7 +85,7 @@ def test_countries_are_in_either_of_two_databases() -> None:
 
 
 def test_an_endpoint_of_bytes_knows_no_places() -> None:
-    refuse_unknown_facts(asking("conn.tls.ja4_fingerprint == 'x'", "tls://a.test:443"), FRAME)
+    refuse_unknown_facts(asking("conn.ts.start < timestamp(time.now)", "tls://a.test:443"), FRAME)
     with pytest.raises(PorticoError, match="tls endpoints cannot read") as caught:
         asking("conn.geo.city == 'x'", "tls://a.test:443")
     assert caught.value.code is NOT_SERVED
