@@ -176,11 +176,6 @@ class ModuleChecks:
             assert curl(listener.url, sdk_edge.ca, "--http1.1").status == status
             listener.close()
 
-    def test_what_nobody_enforces_is_refused(self, sdk: Sdk, agent: SdkProgram, upstreams: Upstreams) -> None:
-        sdk.needs("modules")
-        with pytest.raises(SdkError, match="does not offer the websocket converter"):
-            agent.forward(_to(upstreams.web), calls=[["websocket_tcp_conversion"]])
-
 
 class PolicyChecks(ModuleChecks):
     """Those, and traffic policies."""
