@@ -36,7 +36,7 @@ LONG := $(addprefix tests/features/test_,soak.py edge_survives.py pool_survives.
 test: $(VENV)/.dev     ## All tests but the long and the SDKs' ones; installs the programs that they drive
 	@./tests/kit/install-parts
 	$(BIN)/coverage erase
-	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report= tests --ignore tests/sdks $(addprefix --ignore ,$(LONG))
+	$(BIN)/pytest -n 2 --dist loadfile --durations 30 --durations-min 3 --cov --cov-report= tests --ignore tests/sdks $(addprefix --ignore ,$(LONG))
 	$(BIN)/coverage report --skip-covered --skip-empty | tail -n 60
 
 test-long: $(VENV)/.dev ## Whole systems under faults and load (minutes)
