@@ -29,9 +29,9 @@ $(COMPILED)/.done: $(VENV)/.dev hatch_build.py pyproject.toml $(shell find src -
 demo: $(BIN)/portico   ## An edge, an agent and a sample service on this machine; prints the public URL
 	@$(BIN)/python examples/demo.py
 
-# Whole systems under faults and load, each more than half a minute.
-LONG := $(addprefix tests/features/test_,soak.py edge_survives.py pool_survives.py shared_database.py shared_limits.py visitor_limits.py gate_dex.py music.py) \
-	tests/rows/test_s4_music.py
+# Whole systems, most of them under faults and load, each more than half a minute.
+LONG := $(addprefix tests/features/test_,soak.py edge_survives.py pool_survives.py shared_database.py shared_limits.py \
+	visitor_limits.py gate_dex.py music.py websocket_bytes.py policy_streams.py agent_tracing.py) tests/rows/test_s4_music.py
 
 test: $(VENV)/.dev     ## All tests but the long and the SDKs' ones; installs the programs that they drive
 	@./tests/kit/install-parts
