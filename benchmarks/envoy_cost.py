@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,9 +223,14 @@ async def measure(count: int) -> None:
             await asyncio.to_thread(layer.ask, 40)
         costs = [await asyncio.to_thread(counted.cost, layer, count) for layer in layers]
         await rig.stop()
-    print(f"{'instructions a request':42} {'in all':>8} {'layer':>8} {'over the shortest':>18}")
-    for (name, _), cost, above in zip(LAYERS, costs, [costs[0], *costs], strict=False):
-        print(f"{name:42} {cost:8,.0f} {above - cost:8,.0f} {100 * (cost / costs[-1] - 1):16.1f} %")
+    print_layers("instructions a request", [name for name, _ in LAYERS], costs)
+
+
+def print_layers(title: str, layers: Sequence[str], costs: Sequence[float]) -> None:
+    """One line a layer: what was taken off the one before, and how far it still is above the last, the shortest."""
+    print(f"{title:42} {'in all':>10} {'layer':>8} {'over the shortest':>18}")
+    for name, cost, above in zip(layers, costs, [costs[0], *costs], strict=False):
+        print(f"{name:42} {cost:10,.0f} {above - cost:8,.0f} {100 * (cost / costs[-1] - 1):16.1f} %")
 
 
 if __name__ == "__main__":

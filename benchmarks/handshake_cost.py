@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from benchmarks.envoy_cost import RUNS, Counted
+from benchmarks.envoy_cost import RUNS, Counted, print_layers
 from kit.ports import free_port
 from kit.translated import Authority
 from portico.model.edge import EdgeFrame, SocketAddress
@@ -141,9 +141,7 @@ async def measure(count: int) -> None:
             await asyncio.to_thread(layer.shake_hands, 10, trust)
         costs = [await asyncio.to_thread(_cost, counted, layer, count, trust) for layer in layers]
         await counted.rig.stop()
-    print(f"{'instructions a handshake':42} {'in all':>10} {'layer':>8} {'over the last':>14}")
-    for (name, _), cost, above in zip(LAYERS, costs, [costs[0], *costs], strict=False):
-        print(f"{name:42} {cost:10,.0f} {above - cost:8,.0f} {100 * (cost / costs[-1] - 1):12.1f} %")
+    print_layers("instructions a handshake", [name for name, _ in LAYERS], costs)
 
 
 if __name__ == "__main__":
