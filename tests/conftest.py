@@ -1,6 +1,8 @@
 """Fixtures that several folders of tests share."""
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,3 +27,10 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEdge]:
     """A real edge for the tests of one module."""
     with running_edge(tmp_path_factory.mktemp("edge")) as running:
         yield running
+
+
+@pytest.fixture
+def run_dir() -> Iterator[Path]:
+    """A directory for an Envoy's sockets: shorter than `tmp_path`, because a Unix socket's path has 107 bytes at most."""
+    with tempfile.TemporaryDirectory(prefix="pe", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)

@@ -110,8 +110,8 @@ class TestPublish:
         await rig.ads.publish([Resource(ENDPOINTS, "eds", {"cluster_name": "eds"})])
         assert (await http_get(http, "a.test"))[0] == 503
 
-    async def test_no_envoy_is_told_after_the_timeout_and_gets_it_later(self, tmp_path):
-        rig = Rig(tmp_path)
+    async def test_no_envoy_is_told_after_the_timeout_and_gets_it_later(self, run_dir):
+        rig = Rig(run_dir)
         port = free_port()
         await rig.ads.start()
         try:
@@ -165,8 +165,8 @@ class TestRejection:
         await rig.ads.publish([second])  # the same content, which Envoy has seen and not applied
         assert (await http_get(http, "a.test"))[0] == 200
 
-    async def test_at_the_first_sync_leaves_the_others_live(self, tmp_path):
-        rig = Rig(tmp_path)
+    async def test_at_the_first_sync_leaves_the_others_live(self, run_dir):
+        rig = Rig(run_dir)
         port = free_port()
         rig.ads.submit([http_listener(port), cluster("one", rig.upstream)])
         rig.ads.submit([scope(f"h{number}.test", "one") for number in range(20)])

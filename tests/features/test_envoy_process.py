@@ -185,9 +185,9 @@ class TestHotRestart:
         await rig.envoy.start()
         assert (await http_get(port, "a.test"))[0] == 200
 
-    async def test_needs_an_envoy(self, tmp_path):
+    async def test_needs_an_envoy(self, run_dir):
         with pytest.raises(PorticoError, match="no Envoy"):
-            await Rig(tmp_path).envoy.hot_restart()
+            await Rig(run_dir).envoy.hot_restart()
 
 
 class TestStop:
@@ -233,25 +233,25 @@ class TestStart:
             await EnvoyProcess(settings).start()
         assert caught.value.code is ENVOY_MISSING
 
-    async def test_says_that_nothing_configures_it_in_time(self, tmp_path):
-        settings = BootstrapSettings("test", tmp_path / "xds.sock")
-        envoy = EnvoyProcess(ProcessSettings(require_envoy(), tmp_path, settings, concurrency=1))
+    async def test_says_that_nothing_configures_it_in_time(self, run_dir):
+        settings = BootstrapSettings("test", run_dir / "xds.sock")
+        envoy = EnvoyProcess(ProcessSettings(require_envoy(), run_dir, settings, concurrency=1))
         with pytest.raises(PorticoError, match=r"not live within 0\.3 s") as caught:
             await envoy.start(timeout=0.3)
         assert caught.value.code is EDGE_NOT_READY
         assert envoy.pid is None
 
-    async def test_hands_envoys_log_on(self, tmp_path, caplog):
+    async def test_hands_envoys_log_on(self, run_dir, caplog):
         caplog.set_level(logging.INFO)
-        settings = BootstrapSettings("test", tmp_path / "xds.sock")
-        envoy = EnvoyProcess(ProcessSettings(require_envoy(), tmp_path, settings, concurrency=1, log_level="info"))
+        settings = BootstrapSettings("test", run_dir / "xds.sock")
+        envoy = EnvoyProcess(ProcessSettings(require_envoy(), run_dir, settings, concurrency=1, log_level="info"))
         with pytest.raises(PorticoError):
             await envoy.start(timeout=0.5)
         lines = [record for record in caplog.records if record.name == "envoy"]
         assert any(record.levelno == logging.INFO and getattr(record, "component", "") == "main" for record in lines)
 
     @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
-    async def test_envoy_ends_with_the_process_that_started_it(self, tmp_path):
+    async def test_envoy_ends_with_the_process_that_started_it(self, run_dir):
         script = (
             "import asyncio, sys\n"
             "from pathlib import Path\n"
@@ -268,7 +268,7 @@ class TestStart:
             "    await starting\n"
             "asyncio.run(main())\n"
         )
-        arguments = ["-c", script, str(require_envoy()), str(tmp_path)]
+        arguments = ["-c", script, str(require_envoy()), str(run_dir)]
         parent = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
         assert parent.stdout is not None
         envoy = int(await parent.stdout.readline())
