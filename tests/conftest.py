@@ -31,6 +31,6 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEdge]:
 
 @pytest.fixture
 def run_dir() -> Iterator[Path]:
-    """A directory for an Envoy's sockets: shorter than `tmp_path`, because a Unix socket's path has 107 bytes at most."""
+    """A directory for an Envoy, shorter than `tmp_path`: the path of a Unix socket has 107 bytes at most."""
     with tempfile.TemporaryDirectory(prefix="pe", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
