@@ -14,8 +14,11 @@ from kit.edge import RunningEdge
 from kit.web_service import web_service
 
 MIB = 1 << 20
-SIZE = 6 * MIB
-PAUSES = range(0, SIZE, 250_000)
+SIZE = 2 * MIB
+"""Little more than what the kernels hold of an answer that is taken in small segments: with more, the pause of a
+visitor lasts as long as a busy machine needs for all the others."""
+SEGMENT = 536
+PAUSES = range(0, SIZE, 125_000)
 """Where visitors stop reading for a while, in bytes; closer to each other than what Envoy holds (256 KiB)."""
 PAUSE_SECONDS = 2.5
 """Longer than the second after which Envoy gives up on such a connection by default."""
@@ -43,7 +46,8 @@ def _download(edge: RunningEdge, address: str, pause: int) -> bytes:
     """The chunks of an answer, with a pause after that many bytes."""
     url = urlsplit(address)
     with socket.socket() as plain:
-        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0x4000)
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0x1000)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)
         plain.connect(("127.0.0.1", edge.https_port))
         context = ssl.create_default_context(cafile=str(edge.ca))
         with context.wrap_socket(plain, server_hostname=url.hostname) as visitor:
