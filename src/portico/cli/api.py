@@ -65,7 +65,7 @@ def _client(config: tuple[str, ...], api_key: str | None, api_url: str | None, a
     agent = Setup.take({"config": config}).agent
     key = api_key or os.environ.get("PORTICO_API_KEY") or os.environ.get("NGROK_API_KEY")
     if not key and agent.api_key is not None:
-        key = agent.api_key.get_secret_value()
+        key = agent.api_key.reveal()
     if not key:
         raise PorticoError(API_KEY_ABSENT, "no API key was given")
     address = api_url or default_api_url(agent.connect_url or default_connect_url())

@@ -77,20 +77,14 @@ def _forward(kind: str, parameters: dict[str, Any]) -> int:
 
 def _tunnel(kind: str, values: dict[str, Any]) -> Any:
     """The flags as an entry of `tunnels:`. Raises PorticoError(OPTION_INVALID) that names every wrong flag."""
-    from pydantic import ValidationError
-
     from portico.cli.config.models import Tunnel
+    from portico.cli.config.section import SectionError
     from portico.model.errors import OPTION_INVALID, PorticoError
 
     try:
-        return Tunnel.model_validate(values)
-    except ValidationError as error:
-        from portico.cli.config.document import in_words
-
-        said = [
-            (".".join(str(part) for part in item["loc"] if isinstance(part, str)), in_words(item))
-            for item in error.errors()
-        ]
+        return Tunnel.read(values)
+    except SectionError as error:
+        said = [(".".join(part for part in one.path if isinstance(part, str)), one.words) for one in error.faults]
         wrong = [f"{_flag(kind, key)}: {words}" for key, words in said]
         raise PorticoError(
             OPTION_INVALID, "\n".join(dict.fromkeys(wrong)), fix=f"See `portico {kind} --help`."

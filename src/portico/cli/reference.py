@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 import portico
-from portico.cli.config.fields import seconds
+from portico.cli.config.fields import Secret
 from portico.cli.config.models import AgentKeys, EndpointKeys, Tunnel
+from portico.cli.config.section import Key, Section
 from portico.cli.flags import FLAGS, Flag
 from portico.cli.main import portico as program
 from portico.cli.markdown import prose as _prose
@@ -188,59 +187,23 @@ tunnels:
 """.splitlines()
 
 
-def _keys(model: type[BaseModel]) -> Iterator[str]:
-    yield from _table(("Key", "Value", "Default", "Meaning"), _key_rows(model, ""))
+def _keys(section: type[Section]) -> Iterator[str]:
+    yield from _table(("Key", "Value", "Default", "Meaning"), _key_rows(section, ""))
 
 
-def _key_rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
-    for name, field in model.model_fields.items():
-        below = _model_in(field.annotation)
-        if below is None:
-            yield f"`{prefix}{name}`", _value_cell(field), _default_cell(field), field.description or ""
+def _key_rows(section: type[Section], prefix: str) -> Iterator[tuple[str, str, str, str]]:
+    for name, key in section.known.items():
+        if key.reader.section is None:
+            yield f"`{prefix}{name}`", key.reader.words, _default_cell(key), key.about
         else:
-            yield from _key_rows(below, f"{prefix}{name}.")
+            yield from _key_rows(key.reader.section, f"{prefix}{name}.")
 
 
-def _model_in(annotation: object) -> type[BaseModel] | None:
-    parts = typing.get_args(annotation) or (annotation,)
-    return next((part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)), None)
-
-
-def _value_cell(field: FieldInfo) -> str:
-    if any(getattr(item, "func", None) is seconds for item in field.metadata):
-        return "duration"
-    return _words(field.annotation)
-
-
-_WORDS: Final = {
-    "str": "text",
-    "bool": "true or false",
-    "int": "whole number",
-    "float": "number",
-    "SecretStr": "secret",
-}
-
-
-def _words(annotation: Any) -> str:
-    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Annotated:
-        return _words(parts[0])
-    if origin is typing.Literal:
-        return ", ".join(f"`{part}`" for part in parts if part)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_words(part) for part in parts if part is not type(None)))
-    if origin in (tuple, typing.Sequence) or getattr(origin, "__name__", "") == "Sequence":
-        return f"list: {_words(parts[0])}"
-    if origin is dict or getattr(origin, "__name__", "") == "Mapping":
-        return "mapping"
-    return _WORDS.get(getattr(annotation, "__name__", ""), str(getattr(annotation, "__name__", annotation)))
-
-
-def _default_cell(field: FieldInfo) -> str:
-    if field.is_required():
+def _default_cell(key: Key) -> str:
+    if key.required:
         return "required"
-    default = field.default
-    if default is None or default in ((), "") or "Secret" in type(default).__name__:
+    default = key.default
+    if default is None or default in ((), "") or isinstance(default, Secret):
         return ""
     if isinstance(default, bool):
         return str(default).lower()
@@ -326,6 +289,29 @@ def _options(group: type) -> Iterator[tuple[str, str, str]]:
     for name, hint in typing.get_type_hints(group, include_extras=True).items():
         on = next((item for item in getattr(hint, "__metadata__", ()) if isinstance(item, On)), None)
         yield name, _words(hint), ", ".join(on.protocols) if on else "all"
+
+
+_WORDS: Final = {
+    "str": "text",
+    "bool": "true or false",
+    "int": "whole number",
+    "float": "number",
+}
+
+
+def _words(annotation: Any) -> str:
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _words(parts[0])
+    if origin is typing.Literal:
+        return ", ".join(f"`{part}`" for part in parts if part)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_words(part) for part in parts if part is not type(None)))
+    if origin in (tuple, typing.Sequence) or getattr(origin, "__name__", "") == "Sequence":
+        return f"list: {_words(parts[0])}"
+    if origin is dict or getattr(origin, "__name__", "") == "Mapping":
+        return "mapping"
+    return _WORDS.get(getattr(annotation, "__name__", ""), str(getattr(annotation, "__name__", annotation)))
 
 
 def main(arguments: Sequence[str]) -> int:

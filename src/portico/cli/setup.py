@@ -87,7 +87,7 @@ class Setup:
         _refuse_unserved(self.agent)
         return SessionSettings(
             edge=EdgeAddress.parse(self.agent.connect_url or default_connect_url()),
-            authtoken=self.agent.authtoken.get_secret_value(),
+            authtoken=self.agent.authtoken.reveal(),
             connect_cas=self.agent.connect_cas or "",
             metadata=self.agent.metadata,
             proxy_url=self.agent.proxy_url or "",
@@ -134,8 +134,7 @@ def _read(files: list[Path]) -> "tuple[AgentKeys | None, dict[str, Tunnel | Endp
 def _with(agent: "AgentKeys | None", chosen: dict[str, Any]) -> "AgentKeys":
     from portico.cli.config.models import AgentKeys
 
-    said = agent.model_dump(exclude_unset=True) if agent else {}
-    return AgentKeys.model_validate({**said, **chosen})
+    return (agent or AgentKeys()).over(chosen)
 
 
 def _refuse_unserved(agent: "AgentKeys") -> None:

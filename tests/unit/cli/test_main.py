@@ -45,16 +45,40 @@ print([name for name in ("pydantic", "rich", "yaml", "asyncio", "ssl", "cryptogr
     assert done.stderr.splitlines()[-1] == "[]"
 
 
-def test_only_the_agents_libraries_for_the_agent() -> None:
-    code = """
+UNWANTED = {
+    "alembic", "cryptography", "email", "fastapi", "google.protobuf", "grpc", "h11", "httpx", "importlib.metadata",
+    "portico.agent.file_server", "portico.agent.proxy", "portico.agent.web", "portico.edge", "portico.model.endpoint",
+    "pydantic", "pydantic_core", "rich", "sqlalchemy", "starlette", "structlog", "uvicorn", "wsproto",
+}  # fmt: skip
+
+
+def loaded_before_the_session(directory: Path, *arguments: str) -> set[str]:
+    """The modules that an agent has loaded when it is about to connect."""
+    code = f"""
 import sys
+from portico.agent.session import AgentSession
+async def connect(self, *, persistent): raise KeyboardInterrupt
+AgentSession.connect = connect
 from portico.cli.main import run
-run(["http", "80", "--authtoken", "t", "--connect-url", "127.0.0.1:1", "--log", "false"])
-print([name for name in ("fastapi", "grpc", "sqlalchemy", "alembic", "google.protobuf", "portico.edge", "rich", "httpx")
-       if name in sys.modules], file=sys.stderr)
+run([*{arguments}, "--authtoken", "t", "--connect-url", "127.0.0.1:1", "--log", "false"])
+print(*sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr.splitlines()[-1] == "[]"
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(directory)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stderr.strip() == "error: stopped"
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("command", ["http", "tls", "tcp"])
+def test_agents_start_with_few_libraries(command: str, tmp_path: Path) -> None:
+    """Every one more is waited for at each start."""
+    assert not (UNWANTED | {"yaml"}) & loaded_before_the_session(tmp_path, command, "80")
+
+
+def test_agents_with_a_file_load_one_library_for_it(tmp_path: Path) -> None:
+    file = tmp_path / "portico.yml"
+    file.write_text("version: 3\nendpoints: [{name: a, upstream: {url: 80}}]\n")
+    assert not UNWANTED & loaded_before_the_session(tmp_path, "start", "--all", "--config", str(file))
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

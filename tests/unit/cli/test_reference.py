@@ -15,7 +15,7 @@ def test_every_flag_key_and_error_is_there() -> None:
     for flag in FLAGS:
         assert f"`{flag.name}`" in written["cli.md"]
     for model in (AgentKeys, EndpointKeys, Tunnel):
-        for name in model.model_fields:
+        for name in model.known:
             assert f"`{name}" in written["agent-config.md"]
     for code in all_codes():
         assert f"`{code}`" in written["errors.md"]

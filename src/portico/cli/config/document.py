@@ -3,17 +3,12 @@
 Of several files the later one wins: mappings are merged key by key, lists and plain values are replaced.
 """
 
-import difflib
-import re
-import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
-
 from portico.cli.config.models import AgentKeys, Document
+from portico.cli.config.section import MISSING, Fault, Section, SectionError
 from portico.model.errors import CONFIG_INVALID, PorticoError
 from portico.yaml_source import KeyPath, Place, Problem, Source, parse, read_text
 
@@ -34,9 +29,9 @@ def validate(sources: Sequence[Source]) -> Document:
     for source in sources:
         _merge(merged, as_version_3(source, problems))
     try:
-        document = Document.model_validate(merged.values)
-    except ValidationError as error:
-        problems += _told(error, merged)
+        document = Document.read(merged.values)
+    except SectionError as error:
+        problems += _told(error.faults, merged)
     if problems:
         order = [source.file for source in sources]
         problems.sort(key=lambda problem: (order.index(problem.place.file), problem.place.line))
@@ -94,42 +89,15 @@ def _without_absent(value: object) -> object:
     return _merged({}, value) if isinstance(value, dict) else value
 
 
-def _told(error: ValidationError, source: Source) -> Iterator[Problem]:
-    for item in error.errors(include_url=False):
-        path: KeyPath = ()
-        for part in item["loc"]:  # pydantic puts names of union members between the keys
-            path = (*path, part) if (*path, part) in source.places else path
-        place = source.place(path)
-        name = str(item["loc"][-1]) if item["loc"] else ""
-        if item["type"] == "extra_forbidden":
-            yield _unknown(place, name, _valid_names(path[:-1], source))
-        elif item["type"] == "missing":
-            yield Problem(place, f"{place.key}.{name}: is missing")
+def _told(faults: Sequence[Fault], source: Source) -> Iterator[Problem]:
+    for fault in faults:
+        place, name = source.place(fault.path), str(fault.path[-1]) if fault.path else ""
+        if fault.instead_of is not None:
+            yield _unknown(place, name, _names(fault.instead_of, source))
+        elif fault.words == MISSING:
+            yield Problem(place, f"{place.key}.{name}: {fault.words}")
         else:
-            said = in_words(item)
-            yield Problem(place, f"{place.key}: {said}" if place.key else said)
-
-
-def in_words(error: ErrorDetails) -> str:
-    """pydantic's reason in the words of somebody who writes a flag or a file."""
-    kind, message = error["type"], error["msg"]
-    words = {
-        "string_type": "must be text",
-        "dict_type": "must be a mapping of keys to values",
-        "model_type": "must be a mapping of keys to values",
-        "tuple_type": "must be a list",
-        "int_parsing": "must be a whole number",
-        "int_type": "must be a whole number",
-        "float_parsing": "must be a number",
-        "float_type": "must be a number",
-    }
-    if kind == "literal_error":
-        expected = str(error["ctx"]["expected"]).replace("'", "").removeprefix(" or ")
-        near = difflib.get_close_matches(str(error["input"]).lower(), re.split(r", | or ", expected), n=1)
-        return f"must be {expected}{f'; did you mean {near[0]}?' if near and near[0].isalpha() else ''}"
-    if kind == "value_error":
-        return message.removeprefix("Value error, ")
-    return words.get(kind) or re.sub(r"^(Input|Value|String|Tuple) should", "must", message)
+            yield Problem(place, f"{place.key}: {fault.words}" if place.key else fault.words)
 
 
 def _unknown(place: Place, name: str, valid: Sequence[str]) -> Problem:
@@ -143,32 +111,15 @@ def nearest(name: str, valid: Sequence[str]) -> str | None:
     other = _OTHER_NAMES.get(name)
     if other in valid:
         return other
+    import difflib
+
     found = difflib.get_close_matches(name.lower().replace("-", "_"), valid, n=1, cutoff=0.6)
     return found[0] if found else None
 
 
-def _valid_names(path: KeyPath, source: Source) -> list[str]:
-    """The keys that the model at `path` knows, by the names that this file's version gives them."""
-    model = _model_at(path)
-    names = list(model.model_fields) if model else []
-    if model is AgentKeys and source.values.get("version") == "2":
-        back = {new: old for old, new in V2_TO_V3.items()}
-        names = [back.get(name, name) for name in names]
-    return names
-
-
-def _model_at(path: KeyPath) -> type[BaseModel] | None:
-    model: type[BaseModel] | None = Document
-    for part in path:
-        fields = model.model_fields if model else {}
-        if isinstance(part, str) and part in fields:
-            model = _model_in(fields[part].annotation)
-    return model
-
-
-def _model_in(annotation: object) -> type[BaseModel] | None:
-    """The model somewhere inside an annotation such as `tuple[Model, ...]` or `Model | None`."""
-    parts = typing.get_args(annotation)
-    if not parts:
-        return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
-    return next((found for part in parts if (found := _model_in(part))), None)
+def _names(section: type[Section], source: Source) -> list[str]:
+    """The keys of `section`, by the names that this file's version gives them."""
+    if section is not AgentKeys or source.values.get("version") != "2":
+        return list(section.known)
+    back = {new: old for old, new in V2_TO_V3.items()}
+    return [back.get(name, name) for name in section.known]

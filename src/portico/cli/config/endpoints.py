@@ -71,31 +71,28 @@ def as_tunnel(endpoint: EndpointKeys) -> Tunnel:
     scheme = urlsplit(endpoint.url or "").scheme if "://" in (endpoint.url or "") else "https"
     tls = endpoint.agent_tls_termination
     upstream = endpoint.upstream
-    shared = endpoint.model_dump(exclude={"upstream", "agent_tls_termination"}, exclude_unset=True)
     known = {name: kind for kind, schemes in _SCHEMES.items() for name in schemes}
     if scheme not in known:
         raise PorticoError(OPTION_INVALID, f"the scheme {scheme!r} is none of {', '.join(known)}")
-    return Tunnel.model_validate(
-        {
-            **shared,
-            "proto": known[scheme],
-            "addr": upstream.url,
-            "upstream_protocol": upstream.protocol,
-            "upstream_proxy_protocol": upstream.proxy_protocol,
-            "upstream_tls_verify": upstream.tls_verify,
-            "upstream_tls_verify_cas": upstream.tls_verify_cas,
-            "upstream_tls_server_name": upstream.tls_server_name,
-            "upstream_tls_min_version": upstream.tls_min_version,
-            "upstream_client_crt": upstream.client_certificate,
-            "upstream_client_key": upstream.client_private_key,
-            "upstream_client_key_passphrase_file": upstream.client_private_key_passphrase_file,
-            "terminate_at": "agent" if tls else None,
-            "crt": tls.server_certificate if tls else None,
-            "key": tls.server_private_key if tls else None,
-            "key_passphrase_file": tls.server_private_key_passphrase_file if tls else None,
-            "crt_any_domain": bool(tls and tls.any_domain),
-            "mutual_tls_cas": tls.mutual_tls_certificate_authorities if tls else (),
-        }
+    return Tunnel(
+        **{name: value for name, value in vars(endpoint).items() if name in Tunnel.known},
+        proto=known[scheme],
+        addr=upstream.url,
+        upstream_protocol=upstream.protocol,
+        upstream_proxy_protocol=upstream.proxy_protocol,
+        upstream_tls_verify=upstream.tls_verify,
+        upstream_tls_verify_cas=upstream.tls_verify_cas,
+        upstream_tls_server_name=upstream.tls_server_name,
+        upstream_tls_min_version=upstream.tls_min_version,
+        upstream_client_crt=upstream.client_certificate,
+        upstream_client_key=upstream.client_private_key,
+        upstream_client_key_passphrase_file=upstream.client_private_key_passphrase_file,
+        terminate_at="agent" if tls else None,
+        crt=tls.server_certificate if tls else None,
+        key=tls.server_private_key if tls else None,
+        key_passphrase_file=tls.server_private_key_passphrase_file if tls else None,
+        crt_any_domain=bool(tls and tls.any_domain),
+        mutual_tls_cas=tls.mutual_tls_certificate_authorities if tls else (),
     )
 
 
@@ -199,7 +196,7 @@ def _http_options(tunnel: Tunnel, upstream: Upstream) -> HttpOptions:
     requests, answers = tunnel.request_header or HeaderChange(), tunnel.response_header or HeaderChange()
     agents = tunnel.user_agent_filter
     webhook = tunnel.verify_webhook
-    users = (credential.get_secret_value().partition(":") for credential in tunnel.basic_auth)
+    users = (credential.reveal().partition(":") for credential in tunnel.basic_auth)
     return HttpOptions(
         basic_auth=tuple((name, password) for name, _, password in users),
         circuit_breaker=tunnel.circuit_breaker or 0.0,
@@ -207,7 +204,7 @@ def _http_options(tunnel: Tunnel, upstream: Upstream) -> HttpOptions:
         oauth=_sign_in(tunnel.oauth),
         oidc=_sign_in(tunnel.oidc),
         webhook_provider=webhook.provider if webhook else "",
-        webhook_secret=webhook.secret.get_secret_value() if webhook else "",
+        webhook_secret=webhook.secret.reveal() if webhook else "",
         request_header_add=(*_pairs(requests.add), *_host_header(tunnel, upstream)),
         request_header_remove=requests.remove,
         response_header_add=_pairs(answers.add),
@@ -233,7 +230,7 @@ def _sign_in(keys: OAuth | Oidc | None) -> SignIn | None:
         provider=keys.provider if isinstance(keys, OAuth) else "",
         issuer_url=keys.issuer_url if isinstance(keys, Oidc) else "",
         client_id=keys.client_id,
-        client_secret=keys.client_secret.get_secret_value(),
+        client_secret=keys.client_secret.reveal(),
         allow_emails=keys.allow_emails,
         allow_domains=keys.allow_domains,
         scopes=keys.scopes,

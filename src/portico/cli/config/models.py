@@ -4,24 +4,37 @@ The names are ngrok's, so that a file written for its agent is understood here. 
 flags of `portico http|tls|tcp`: a flag is written with hyphens, the key with underscores.
 """
 
-from typing import Annotated, Literal
-
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from collections.abc import Iterator
 
 from portico.cli.config.fields import (
-    Credentials,
-    Duration,
-    Flag,
-    Headers,
-    HttpVersion,
-    Metadata,
-    Networks,
-    ProxyVersion,
-    Section,
-    Texts,
-    TlsMinimum,
+    CREDENTIALS,
+    DURATION,
+    HEADERS,
+    HTTP_VERSION,
+    MAPPING,
+    METADATA,
+    NETWORKS,
+    PROXY_VERSION,
+    SECRET,
+    SWITCH,
+    TEXT,
+    TEXTS,
+    TLS_MINIMUM,
+    Either,
+    Many,
+    Named,
+    Part,
+    Secret,
+    one_of,
+    share,
+    text,
+    whole_number,
 )
+from portico.cli.config.section import Section, field
+from portico.logs import LogFormat
 from portico.model.weight import MAX_WEIGHT
+
+Texts = tuple[str, ...]
 
 
 def _switch(value: object) -> object:
@@ -34,270 +47,261 @@ def _off(value: object) -> object:
     return "off" if value is False else value
 
 
+_NAME = text(at_least=1)
+_DESCRIPTION = text(at_most=255)
+_SWITCH_OR_TEXT = text(convert=_switch)
+_WEIGHT = whole_number(1, MAX_WEIGHT)
+_BINDINGS = Many(one_of("public", "internal", "kubernetes"), at_most=1, alone=False)
+
+
 class AgentKeys(Section):
     """The agent itself: how it signs in, what it shows and logs."""
 
-    authtoken: SecretStr | None = Field(default=None, description="Lets this agent connect to the edge.")
-    api_key: SecretStr | None = Field(default=None, description="Lets `portico` programs call the edge's API.")
-    connect_url: str | None = Field(
-        default=None, description="Address of the edge, `host:port` (version 2: `server_addr`)."
-    )
-    connect_cas: str | None = Field(
+    authtoken: Secret | None = field(SECRET, "Lets this agent connect to the edge.", default=None)
+    api_key: Secret | None = field(SECRET, "Lets `portico` programs call the edge's API.", default=None)
+    connect_url: str | None = field(TEXT, "Address of the edge, `host:port` (version 2: `server_addr`).", default=None)
+    connect_cas: str | None = field(
+        TEXT,
+        "Who may sign the edge's certificate: `host`, `trusted` or a PEM file (version 2: `root_cas`).",
         default=None,
-        description="Who may sign the edge's certificate: `host`, `trusted` or a PEM file (version 2: `root_cas`).",
     )
-    connect_interface: str | None = Field(default=None, description="Network interface to dial from.")
-    connect_timeout: Duration = Field(default=10.0, description="Time to wait for a connection to the edge.")
-    console_ui: Annotated[Literal["true", "false", "iftty"], BeforeValidator(_switch)] = Field(
-        default="iftty", description="Whether the status screen is shown."
+    connect_interface: str | None = field(TEXT, "Network interface to dial from.", default=None)
+    connect_timeout: float = field(DURATION, "Time to wait for a connection to the edge.", default=10.0)
+    console_ui: str = field(
+        one_of("true", "false", "iftty", convert=_switch), "Whether the status screen is shown.", default="iftty"
     )
-    console_ui_color: Literal["transparent", "black"] = Field(
-        default="transparent", description="Background of the status screen."
+    console_ui_color: str = field(
+        one_of("transparent", "black"), "Background of the status screen.", default="transparent"
     )
-    crl_noverify: Flag = Field(default=False, description="Accepted; revocation lists are not consulted.")
-    crl_url: str | None = Field(default=None, description="Accepted; revocation lists are not consulted.")
-    dns_resolver_ips: Texts = Field(default=(), description="Name servers for the edge's name.")
-    heartbeat_interval: Duration = Field(default=10.0, description="Time between two heartbeats.")
-    heartbeat_tolerance: Duration = Field(default=15.0, description="Silence after which the session is dialled again.")
-    inspect_db_size: Annotated[int, Field(ge=-1)] = Field(
-        default=0, description="Bytes to keep of inspected requests; 0 for 50 MB, -1 to keep none."
+    crl_noverify: bool = field(SWITCH, "Accepted; revocation lists are not consulted.", default=False)
+    crl_url: str | None = field(TEXT, "Accepted; revocation lists are not consulted.", default=None)
+    dns_resolver_ips: Texts = field(TEXTS, "Name servers for the edge's name.", default=())
+    heartbeat_interval: float = field(DURATION, "Time between two heartbeats.", default=10.0)
+    heartbeat_tolerance: float = field(DURATION, "Silence after which the session is dialled again.", default=15.0)
+    inspect_db_size: int = field(
+        whole_number(-1), "Bytes to keep of inspected requests; 0 for 50 MB, -1 to keep none.", default=0
     )
-    log: Annotated[str, BeforeValidator(_switch)] | None = Field(
-        default=None, description="Where to log: `stdout`, `stderr`, `false` or a file."
-    )
-    log_format: Literal["term", "logfmt", "json"] = Field(default="term", description="How log lines look.")
-    log_level: Literal["debug", "info", "warn", "error", "crit"] = Field(
-        default="info", description="The least to log."
-    )
-    metadata: Metadata = Field(default="", description="Your own text about this agent, shown by the edge.")
-    proxy_url: str | None = Field(default=None, description="HTTP or SOCKS5 proxy on the way to the edge.")
-    region: str | None = Field(default=None, description="Accepted; an edge is named by its address.")
-    remote_management: Flag = Field(default=True, description="Whether the edge may stop or restart this agent.")
-    tracing_endpoint: Annotated[str, BeforeValidator(_off)] = Field(
-        default="",
-        description="OpenTelemetry collector of this agent's spans, `http(s)://HOST:4318`, or `off`;"
+    log: str | None = field(_SWITCH_OR_TEXT, "Where to log: `stdout`, `stderr`, `false` or a file.", default=None)
+    log_format: LogFormat = field(one_of("term", "logfmt", "json"), "How log lines look.", default="term")
+    log_level: str = field(one_of("debug", "info", "warn", "error", "crit"), "The least to log.", default="info")
+    metadata: str = field(METADATA, "Your own text about this agent, shown by the edge.", default="")
+    proxy_url: str | None = field(TEXT, "HTTP or SOCKS5 proxy on the way to the edge.", default=None)
+    region: str | None = field(TEXT, "Accepted; an edge is named by its address.", default=None)
+    remote_management: bool = field(SWITCH, "Whether the edge may stop or restart this agent.", default=True)
+    tracing_endpoint: str = field(
+        text(convert=_off),
+        "OpenTelemetry collector of this agent's spans, `http(s)://HOST:4318`, or `off`;"
         " else `OTEL_EXPORTER_OTLP_ENDPOINT` counts.",
+        default="",
     )
-    update_channel: Literal["stable", "beta", "unstable"] = Field(
-        default="stable", description="Accepted; updates come from the package index."
+    update_channel: str = field(
+        one_of("stable", "beta", "unstable"), "Accepted; updates come from the package index.", default="stable"
     )
-    update_check: Flag = Field(default=True, description="Accepted; updates come from the package index.")
-    web_addr: Annotated[str, BeforeValidator(_switch)] = Field(
-        default="127.0.0.1:4040", description="Address of the local web interface; `false` for none."
+    update_check: bool = field(SWITCH, "Accepted; updates come from the package index.", default=True)
+    web_addr: str = field(
+        _SWITCH_OR_TEXT, "Address of the local web interface; `false` for none.", default="127.0.0.1:4040"
     )
-    web_allow_hosts: Texts = Field(
-        default=(), description="Host names that the local web interface answers to beside localhost."
+    web_allow_hosts: Texts = field(
+        TEXTS, "Host names that the local web interface answers to beside localhost.", default=()
     )
 
 
 class Networked(Section):
     """Who may connect, by address."""
 
-    allow_cidrs: Networks = Field(default=(), description="Only these networks may connect.")
-    deny_cidrs: Networks = Field(default=(), description="These networks may not connect.")
+    allow_cidrs: Texts = field(NETWORKS, "Only these networks may connect.", default=())
+    deny_cidrs: Texts = field(NETWORKS, "These networks may not connect.", default=())
 
 
 class OAuth(Section):
     """Sign-in with an OAuth provider before a request passes."""
 
-    provider: str = Field(description="For example `google`.")
-    client_id: str = Field(default="", description="The provider's id of your application.")
-    client_secret: SecretStr = Field(default=SecretStr(""), description="The provider's secret of your application.")
-    allow_domains: Texts = Field(default=(), description="Mail domains to let in.")
-    allow_emails: Texts = Field(default=(), description="Mail addresses to let in.")
-    scopes: Texts = Field(default=(), description="Scopes to ask for.")
+    provider: str = field(TEXT, "For example `google`.")
+    client_id: str = field(TEXT, "The provider's id of your application.", default="")
+    client_secret: Secret = field(SECRET, "The provider's secret of your application.", default=Secret(""))
+    allow_domains: Texts = field(TEXTS, "Mail domains to let in.", default=())
+    allow_emails: Texts = field(TEXTS, "Mail addresses to let in.", default=())
+    scopes: Texts = field(TEXTS, "Scopes to ask for.", default=())
 
 
 class Oidc(Section):
     """Sign-in with an OpenID Connect issuer before a request passes."""
 
-    issuer_url: str = Field(description="Address of the issuer.")
-    client_id: str = Field(default="", description="The issuer's id of your application.")
-    client_secret: SecretStr = Field(default=SecretStr(""), description="The issuer's secret of your application.")
-    allow_domains: Texts = Field(default=(), description="Mail domains to let in.")
-    allow_emails: Texts = Field(default=(), description="Mail addresses to let in.")
-    scopes: Texts = Field(default=(), description="Scopes to ask for.")
+    issuer_url: str = field(TEXT, "Address of the issuer.")
+    client_id: str = field(TEXT, "The issuer's id of your application.", default="")
+    client_secret: Secret = field(SECRET, "The issuer's secret of your application.", default=Secret(""))
+    allow_domains: Texts = field(TEXTS, "Mail domains to let in.", default=())
+    allow_emails: Texts = field(TEXTS, "Mail addresses to let in.", default=())
+    scopes: Texts = field(TEXTS, "Scopes to ask for.", default=())
 
 
 class HeaderChange(Section):
     """Headers to add and to take away."""
 
-    add: Headers = Field(default=(), description="`name:value` to add.")
-    remove: Texts = Field(default=(), description="Names to take away.")
+    add: Texts = field(HEADERS, "`name:value` to add.", default=())
+    remove: Texts = field(TEXTS, "Names to take away.", default=())
 
 
 class UserAgents(Section):
     """Who may send requests, by User-Agent."""
 
-    allow: Texts = Field(default=(), description="Regular expressions (RE2) of agents to let in.")
-    deny: Texts = Field(default=(), description="Regular expressions (RE2) of agents to refuse.")
+    allow: Texts = field(TEXTS, "Regular expressions (RE2) of agents to let in.", default=())
+    deny: Texts = field(TEXTS, "Regular expressions (RE2) of agents to refuse.", default=())
 
 
 class Webhook(Section):
     """Let only webhooks pass that their sender signed."""
 
-    provider: str = Field(description="For example `slack`.")
-    secret: SecretStr = Field(default=SecretStr(""), description="What the provider signs with.")
+    provider: str = field(TEXT, "For example `slack`.")
+    secret: Secret = field(SECRET, "What the provider signs with.", default=Secret(""))
 
 
 class Tunnel(Section):
     """An entry of `tunnels:`, and what the flags of `portico http|tls|tcp` say."""
 
-    name: str = Field(default="", description="Name of the endpoint at the edge.")
-    addr: str | None = Field(
-        default=None, description="The upstream: port, host:port, URL, unix:/path or file:///directory."
+    name: str = field(TEXT, "Name of the endpoint at the edge.", default="")
+    addr: str | None = field(TEXT, "The upstream: port, host:port, URL, unix:/path or file:///directory.", default=None)
+    proto: str | None = field(one_of("http", "tls", "tcp"), "Kind of endpoint.", default=None)
+    labels: Texts | dict[str, str] = field(
+        Either(Named(TEXT), TEXTS), "`key=value` of a labelled tunnel, instead of `proto`.", default=()
     )
-    proto: Literal["http", "tls", "tcp"] | None = Field(default=None, description="Kind of endpoint.")
-    labels: Texts | dict[str, str] = Field(
-        default=(), description="`key=value` of a labelled tunnel, instead of `proto`."
+    url: str | None = field(TEXT, "The public URL; its host or all of it may be left out.", default=None)
+    domain: str | None = field(TEXT, "The public host name.", default=None)
+    hostname: str | None = field(TEXT, "The public host name.", default=None)
+    subdomain: str | None = field(TEXT, "The public name below the edge's domain.", default=None)
+    schemes: Texts = field(Many(one_of("http", "https"), alone=False), "http, https or both.", default=())
+    remote_addr: str | None = field(TEXT, "The public `host:port` of a tcp endpoint.", default=None)
+    description: str = field(_DESCRIPTION, "Your own words about the endpoint.", default="")
+    metadata: str = field(METADATA, "Your own text about the endpoint, shown by the edge.", default="")
+    bindings: Texts = field(_BINDINGS, "Who can reach the endpoint.", default=())
+    pooling_enabled: bool = field(SWITCH, "Whether other agents may share the URL.", default=False)
+    pool_weight: int = field(_WEIGHT, "Share of the pool's load beside the other agents'.", default=1)
+    inspect: bool = field(SWITCH, "Whether the local web interface keeps requests.", default=True)
+    traffic_policy: dict[str, object] | None = field(MAPPING, "The traffic policy.", default=None)
+    policy: dict[str, object] | None = field(MAPPING, "Former name of `traffic_policy`.", default=None)
+    traffic_policy_file: str | None = field(TEXT, "File with the traffic policy, YAML or JSON.", default=None)
+    traffic_policy_url: str | None = field(TEXT, "Address to fetch the traffic policy from.", default=None)
+    upstream_protocol: str | None = field(HTTP_VERSION, "HTTP version of the upstream.", default=None)
+    upstream_proxy_protocol: str = field(PROXY_VERSION, "Version of the PROXY protocol to the upstream.", default="")
+    proxy_proto: str = field(PROXY_VERSION, "Former name of `upstream_proxy_protocol`.", default="")
+    upstream_tls_verify: bool = field(SWITCH, "Whether the upstream's certificate is verified.", default=False)
+    upstream_tls_verify_cas: str | None = field(
+        TEXT, "PEM file of who may sign the upstream's certificate.", default=None
     )
-    url: str | None = Field(default=None, description="The public URL; its host or all of it may be left out.")
-    domain: str | None = Field(default=None, description="The public host name.")
-    hostname: str | None = Field(default=None, description="The public host name.")
-    subdomain: str | None = Field(default=None, description="The public name below the edge's domain.")
-    schemes: tuple[Literal["http", "https"], ...] = Field(default=(), description="http, https or both.")
-    remote_addr: str | None = Field(default=None, description="The public `host:port` of a tcp endpoint.")
-    description: str = Field(default="", max_length=255, description="Your own words about the endpoint.")
-    metadata: Metadata = Field(default="", description="Your own text about the endpoint, shown by the edge.")
-    bindings: tuple[Literal["public", "internal", "kubernetes"], ...] = Field(
-        default=(), max_length=1, description="Who can reach the endpoint."
+    upstream_tls_server_name: str | None = field(
+        TEXT, "Name to ask the upstream for by TLS (SNI) and to find in its certificate.", default=None
     )
-    pooling_enabled: Flag = Field(default=False, description="Whether other agents may share the URL.")
-    pool_weight: Annotated[int, Field(ge=1, le=MAX_WEIGHT)] = Field(
-        default=1, description="Share of the pool's load beside the other agents'."
+    upstream_tls_min_version: str = field(TLS_MINIMUM, "Oldest TLS to speak with the upstream.", default="1.2")
+    upstream_client_crt: str | None = field(
+        TEXT, "PEM file of the certificate to show to an upstream that demands one.", default=None
     )
-    inspect: Flag = Field(default=True, description="Whether the local web interface keeps requests.")
-    traffic_policy: dict[str, object] | None = Field(default=None, description="The traffic policy.")
-    policy: dict[str, object] | None = Field(default=None, description="Former name of `traffic_policy`.")
-    traffic_policy_file: str | None = Field(default=None, description="File with the traffic policy, YAML or JSON.")
-    traffic_policy_url: str | None = Field(default=None, description="Address to fetch the traffic policy from.")
-    upstream_protocol: HttpVersion | None = Field(default=None, description="HTTP version of the upstream.")
-    upstream_proxy_protocol: ProxyVersion = Field(
-        default="", description="Version of the PROXY protocol to the upstream."
+    upstream_client_key: str | None = field(TEXT, "PEM file of its private key.", default=None)
+    upstream_client_key_passphrase_file: str | None = field(
+        TEXT, "File with the passphrase of that key; else PORTICO_KEY_PASSPHRASE.", default=None
     )
-    proxy_proto: ProxyVersion = Field(default="", description="Former name of `upstream_proxy_protocol`.")
-    upstream_tls_verify: Flag = Field(default=False, description="Whether the upstream's certificate is verified.")
-    upstream_tls_verify_cas: str | None = Field(
-        default=None, description="PEM file of who may sign the upstream's certificate."
+    host_header: str | None = field(
+        TEXT, "Host header for the upstream; `rewrite` for the upstream's own.", default=None
     )
-    upstream_tls_server_name: str | None = Field(
-        default=None, description="Name to ask the upstream for by TLS (SNI) and to find in its certificate."
+    basic_auth: tuple[Secret, ...] = field(CREDENTIALS, "`user:password` to ask visitors for.", default=())
+    circuit_breaker: float | None = field(
+        share(), "Share of 5xx answers above which requests are refused.", default=None
     )
-    upstream_tls_min_version: TlsMinimum = Field(default="1.2", description="Oldest TLS to speak with the upstream.")
-    upstream_client_crt: str | None = Field(
-        default=None, description="PEM file of the certificate to show to an upstream that demands one."
+    compression: bool = field(SWITCH, "Whether answers are compressed.", default=False)
+    ip_restriction: Networked | None = field(Part(Networked), "Who may connect, by address.", default=None)
+    mutual_tls_cas: Texts = field(TEXTS, "PEM files of who may sign visitors' certificates.", default=())
+    oauth: OAuth | None = field(Part(OAuth), "Sign-in with an OAuth provider.", default=None)
+    oidc: Oidc | None = field(Part(Oidc), "Sign-in with an OpenID Connect issuer.", default=None)
+    request_header: HeaderChange | None = field(Part(HeaderChange), "Changes to requests' headers.", default=None)
+    response_header: HeaderChange | None = field(Part(HeaderChange), "Changes to answers' headers.", default=None)
+    user_agent_filter: UserAgents | None = field(
+        Part(UserAgents), "Who may send requests, by User-Agent.", default=None
     )
-    upstream_client_key: str | None = Field(default=None, description="PEM file of its private key.")
-    upstream_client_key_passphrase_file: str | None = Field(
-        default=None, description="File with the passphrase of that key; else PORTICO_KEY_PASSPHRASE."
+    verify_webhook: Webhook | None = field(Part(Webhook), "Let only signed webhooks pass.", default=None)
+    websocket_tcp_converter: bool = field(
+        SWITCH, "Whether WebSocket messages become a plain byte stream.", default=False
     )
-    host_header: str | None = Field(
-        default=None, description="Host header for the upstream; `rewrite` for the upstream's own."
+    terminate_at: str | None = field(
+        one_of("edge", "agent", "upstream"),
+        "Where a visitor's TLS ends: `edge` if `crt` and `key` are given, else `upstream`.",
+        default=None,
     )
-    basic_auth: Credentials = Field(default=(), description="`user:password` to ask visitors for.")
-    circuit_breaker: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        default=None, description="Share of 5xx answers above which requests are refused."
+    crt: str | None = field(TEXT, "PEM file of the certificate for TLS that ends before the upstream.", default=None)
+    key: str | None = field(TEXT, "PEM file of its private key.", default=None)
+    key_passphrase_file: str | None = field(
+        TEXT, "File with the passphrase of that key; else PORTICO_KEY_PASSPHRASE.", default=None
     )
-    compression: Flag = Field(default=False, description="Whether answers are compressed.")
-    ip_restriction: Networked | None = Field(default=None, description="Who may connect, by address.")
-    mutual_tls_cas: Texts = Field(default=(), description="PEM files of who may sign visitors' certificates.")
-    oauth: OAuth | None = Field(default=None, description="Sign-in with an OAuth provider.")
-    oidc: Oidc | None = Field(default=None, description="Sign-in with an OpenID Connect issuer.")
-    request_header: HeaderChange | None = Field(default=None, description="Changes to requests' headers.")
-    response_header: HeaderChange | None = Field(default=None, description="Changes to answers' headers.")
-    user_agent_filter: UserAgents | None = Field(default=None, description="Who may send requests, by User-Agent.")
-    verify_webhook: Webhook | None = Field(default=None, description="Let only signed webhooks pass.")
-    websocket_tcp_converter: Flag = Field(
-        default=False, description="Whether WebSocket messages become a plain byte stream."
-    )
-    terminate_at: Literal["edge", "agent", "upstream"] | None = Field(
-        default=None, description="Where a visitor's TLS ends: `edge` if `crt` and `key` are given, else `upstream`."
-    )
-    crt: str | None = Field(
-        default=None, description="PEM file of the certificate for TLS that ends before the upstream."
-    )
-    key: str | None = Field(default=None, description="PEM file of its private key.")
-    key_passphrase_file: str | None = Field(
-        default=None, description="File with the passphrase of that key; else PORTICO_KEY_PASSPHRASE."
-    )
-    crt_any_domain: Flag = Field(
-        default=False,
-        description="Whether TLS may end at the agent under a certificate that does not cover the domain.",
+    crt_any_domain: bool = field(
+        SWITCH, "Whether TLS may end at the agent under a certificate that does not cover the domain.", default=False
     )
 
 
 class UpstreamKeys(Section):
     """Where an endpoint's traffic ends."""
 
-    url: str = Field(description="Port, host:port, URL, unix:/path or file:///directory.")
-    protocol: HttpVersion | None = Field(default=None, description="HTTP version of the upstream.")
-    proxy_protocol: ProxyVersion = Field(default="", description="Version of the PROXY protocol to the upstream.")
-    tls_verify: Flag = Field(default=False, description="Whether the upstream's certificate is verified.")
-    tls_verify_cas: str | None = Field(default=None, description="PEM file of who may sign the upstream's certificate.")
-    tls_server_name: str | None = Field(
-        default=None, description="Name to ask the upstream for by TLS (SNI) and to find in its certificate."
+    url: str = field(TEXT, "Port, host:port, URL, unix:/path or file:///directory.")
+    protocol: str | None = field(HTTP_VERSION, "HTTP version of the upstream.", default=None)
+    proxy_protocol: str = field(PROXY_VERSION, "Version of the PROXY protocol to the upstream.", default="")
+    tls_verify: bool = field(SWITCH, "Whether the upstream's certificate is verified.", default=False)
+    tls_verify_cas: str | None = field(TEXT, "PEM file of who may sign the upstream's certificate.", default=None)
+    tls_server_name: str | None = field(
+        TEXT, "Name to ask the upstream for by TLS (SNI) and to find in its certificate.", default=None
     )
-    tls_min_version: TlsMinimum = Field(default="1.2", description="Oldest TLS to speak with the upstream.")
-    client_certificate: str | None = Field(
-        default=None, description="Certificate to show to an upstream that demands one: a PEM file, or PEM."
+    tls_min_version: str = field(TLS_MINIMUM, "Oldest TLS to speak with the upstream.", default="1.2")
+    client_certificate: str | None = field(
+        TEXT, "Certificate to show to an upstream that demands one: a PEM file, or PEM.", default=None
     )
-    client_private_key: str | None = Field(default=None, description="Its private key: a PEM file, or PEM.")
-    client_private_key_passphrase_file: str | None = Field(
-        default=None, description="File with the passphrase of that key; else PORTICO_KEY_PASSPHRASE."
+    client_private_key: str | None = field(TEXT, "Its private key: a PEM file, or PEM.", default=None)
+    client_private_key_passphrase_file: str | None = field(
+        TEXT, "File with the passphrase of that key; else PORTICO_KEY_PASSPHRASE.", default=None
     )
 
 
 class AgentTls(Section):
     """TLS that ends at the agent: the edge never sees the plain text."""
 
-    server_certificate: str | None = Field(default=None, description="Certificate: a PEM file, or PEM.")
-    server_private_key: str | None = Field(default=None, description="Its private key: a PEM file, or PEM.")
-    server_private_key_passphrase_file: str | None = Field(
-        default=None, description="File with the passphrase of that key; else PORTICO_KEY_PASSPHRASE."
+    server_certificate: str | None = field(TEXT, "Certificate: a PEM file, or PEM.", default=None)
+    server_private_key: str | None = field(TEXT, "Its private key: a PEM file, or PEM.", default=None)
+    server_private_key_passphrase_file: str | None = field(
+        TEXT, "File with the passphrase of that key; else PORTICO_KEY_PASSPHRASE.", default=None
     )
-    any_domain: Flag = Field(
-        default=False, description="Whether the certificate may be one that does not cover the domain."
+    any_domain: bool = field(
+        SWITCH, "Whether the certificate may be one that does not cover the domain.", default=False
     )
-    mutual_tls_certificate_authorities: Texts = Field(
-        default=(), description="Who may sign visitors' certificates: PEM files, or PEM."
+    mutual_tls_certificate_authorities: Texts = field(
+        TEXTS, "Who may sign visitors' certificates: PEM files, or PEM.", default=()
     )
 
 
 class EndpointKeys(Section):
     """An entry of `endpoints:`."""
 
-    name: Annotated[str, Field(min_length=1)] = Field(description="What `portico start` knows it by.")
-    url: str | None = Field(default=None, description="The public URL; its host or all of it may be left out.")
-    bindings: tuple[Literal["public", "internal", "kubernetes"], ...] = Field(
-        default=(), max_length=1, description="Who can reach the endpoint."
-    )
-    description: str = Field(default="", max_length=255, description="Your own words about the endpoint.")
-    metadata: Metadata = Field(default="", description="Your own text about the endpoint, shown by the edge.")
-    pooling_enabled: Flag = Field(default=False, description="Whether other agents may share the URL.")
-    pool_weight: Annotated[int, Field(ge=1, le=MAX_WEIGHT)] = Field(
-        default=1, description="Share of the pool's load beside the other agents'."
-    )
-    inspect: Flag = Field(default=True, description="Whether the local web interface keeps requests.")
-    traffic_policy: dict[str, object] | None = Field(default=None, description="The traffic policy.")
-    traffic_policy_file: str | None = Field(default=None, description="File with the traffic policy, YAML or JSON.")
-    upstream: UpstreamKeys = Field(description="Where the traffic ends.")
-    agent_tls_termination: AgentTls | None = Field(
-        default=None, description="TLS that ends at the agent (tls URLs only)."
+    name: str = field(_NAME, "What `portico start` knows it by.")
+    url: str | None = field(TEXT, "The public URL; its host or all of it may be left out.", default=None)
+    bindings: Texts = field(_BINDINGS, "Who can reach the endpoint.", default=())
+    description: str = field(_DESCRIPTION, "Your own words about the endpoint.", default="")
+    metadata: str = field(METADATA, "Your own text about the endpoint, shown by the edge.", default="")
+    pooling_enabled: bool = field(SWITCH, "Whether other agents may share the URL.", default=False)
+    pool_weight: int = field(_WEIGHT, "Share of the pool's load beside the other agents'.", default=1)
+    inspect: bool = field(SWITCH, "Whether the local web interface keeps requests.", default=True)
+    traffic_policy: dict[str, object] | None = field(MAPPING, "The traffic policy.", default=None)
+    traffic_policy_file: str | None = field(TEXT, "File with the traffic policy, YAML or JSON.", default=None)
+    upstream: UpstreamKeys = field(Part(UpstreamKeys), "Where the traffic ends.")
+    agent_tls_termination: AgentTls | None = field(
+        Part(AgentTls), "TLS that ends at the agent (tls URLs only).", default=None
     )
 
 
 class Document(Section):
     """A whole file in the form of version 3; a file of version 2 is read into the same form."""
 
-    version: Literal["2", "3"] = "3"
-    agent: AgentKeys = AgentKeys()
-    endpoints: tuple[EndpointKeys, ...] = ()
-    tunnels: dict[str, Tunnel] = Field(default_factory=dict)
+    version: str = field(one_of("2", "3"), default="3")
+    agent: AgentKeys = field(Part(AgentKeys), default=AgentKeys())
+    endpoints: tuple[EndpointKeys, ...] = field(Many(Part(EndpointKeys), alone=False), default=())
+    tunnels: dict[str, Tunnel] = field(Named(Part(Tunnel)), default={})
 
-    @model_validator(mode="after")
-    def _names_are_unique(self) -> "Document":
+    def conflicts(self) -> Iterator[str]:
+        """Names that more than one endpoint has."""
         names = [endpoint.name for endpoint in self.endpoints] + list(self.tunnels)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"more than one endpoint is named {', '.join(twice)}")
-        return self
+            yield f"more than one endpoint is named {', '.join(twice)}"

@@ -18,7 +18,7 @@ def upgraded(text: str, file: str) -> str:
     if "version" not in source.values:
         text = f"version: {3 if 'agent' in source.values else 2}\n{text}"
         source = parse(text, file)
-    before = validate([source]).model_copy(update={"version": "3"})
+    before = validate([source]).replaced(version="3")
     if source.values["version"] == "3":
         return text
     rearranged = _rearranged(text, file)

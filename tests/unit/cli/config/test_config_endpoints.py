@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from pydantic import ValidationError
 
 from kit.client_certificates import HOUR, SERVER, VisitorAuthority, written
 from portico.agent.bind import BindKind, SignIn
@@ -14,12 +13,13 @@ from portico.agent.upstream import UpstreamScheme
 from portico.agent.upstream_tls import UpstreamTls
 from portico.cli.config.endpoints import Forwarding, entry_forwardings, forwardings
 from portico.cli.config.models import EndpointKeys, Tunnel
+from portico.cli.config.section import SectionError
 from portico.model.endpoint import TlsVersion
 from portico.model.errors import CERTIFICATE_INVALID, OPTION_INVALID, UPSTREAM_INVALID, URL_INVALID, PorticoError
 
 
 def one(**keys: Any) -> Forwarding:
-    [only] = forwardings("name", Tunnel.model_validate({"addr": "80", "proto": "http", **keys}))
+    [only] = forwardings("name", Tunnel.read({"addr": "80", "proto": "http", **keys}))
     return only
 
 
@@ -118,7 +118,7 @@ def test_host_header(word: str, added: object) -> None:
 
 
 def test_version_3_says_the_same_as_version_2() -> None:
-    entry = EndpointKeys.model_validate(
+    entry = EndpointKeys.read(
         {
             "name": "web",
             "url": "http://a.example",
@@ -273,11 +273,11 @@ def test_pem_itself_instead_of_a_file() -> None:
         "mutual_tls_certificate_authorities": [OTHER.pem],
     }
     entry = {"name": "a", "url": "tls://a.example", "upstream": {"url": "80"}, "agent_tls_termination": keys}
-    [made] = entry_forwardings("a", EndpointKeys.model_validate(entry))
+    [made] = entry_forwardings("a", EndpointKeys.read(entry))
     assert made.agent_tls is not None
     assert made.agent_tls.key_pair.key == PAIR.key
     with pytest.raises(PorticoError, match="a: crt, key and terminate_at belong to tls"):
-        entry_forwardings("a", EndpointKeys.model_validate({**entry, "url": "https://a.example"}))
+        entry_forwardings("a", EndpointKeys.read({**entry, "url": "https://a.example"}))
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ def test_row_1_27_a_passphrase_from_a_file_the_environment_or_a_person(
     (tmp_path / "locked.key").write_text(locked(PAIR.key))
     (tmp_path / "secret").write_text("open sesame\n")
     keys = {"addr": "80", "proto": "tls", "crt": files["crt"], "key": str(tmp_path / "locked.key")}
-    tunnel = Tunnel.model_validate(keys)
+    tunnel = Tunnel.read(keys)
     asked: list[str] = []
 
     def ask(what: str) -> str:
@@ -356,7 +356,7 @@ def test_row_1_27_a_passphrase_from_a_file_the_environment_or_a_person(
 
     assert same(forwardings("a", tunnel, ask))
     assert asked == [str(tmp_path / "locked.key")]
-    assert same(forwardings("a", tunnel.model_copy(update={"key_passphrase_file": str(tmp_path / "secret")})))
+    assert same(forwardings("a", tunnel.replaced(key_passphrase_file=str(tmp_path / "secret"))))
     monkeypatch.setenv("PORTICO_KEY_PASSPHRASE", "open sesame")
     assert same(forwardings("a", tunnel))
     monkeypatch.setenv("PORTICO_KEY_PASSPHRASE", "wrong words")
@@ -387,7 +387,7 @@ def test_row_0_8_upstream_tls_in_both_versions() -> None:
     wanted = UpstreamTls(True, AUTHORITY.pem, "inner.example", TlsVersion.TLS_1_3, PAIR)
     assert one(addr="https://localhost:8443", **UPSTREAM_V2).upstream_tls == wanted
     entry = {"name": "a", "upstream": {"url": "https://localhost:8443", **UPSTREAM_V3}}
-    [made] = entry_forwardings("a", EndpointKeys.model_validate(entry))
+    [made] = entry_forwardings("a", EndpointKeys.read(entry))
     assert made.upstream_tls == wanted
     assert one(addr="https://localhost:8443").upstream_tls == UpstreamTls()
 
@@ -421,6 +421,6 @@ def test_row_0_8_upstream_tls_that_cannot_be(keys: dict[str, Any], code: object,
 
 def test_an_unknown_version_of_tls_is_no_key() -> None:
     for version in ("1.1", "1.4", "ssl3"):
-        with pytest.raises(ValidationError):
-            Tunnel.model_validate({"upstream_tls_min_version": version})
-    assert Tunnel.model_validate({"upstream_tls_min_version": 1.3}).upstream_tls_min_version == "1.3"
+        with pytest.raises(SectionError):
+            Tunnel.read({"upstream_tls_min_version": version})
+    assert Tunnel.read({"upstream_tls_min_version": 1.3}).upstream_tls_min_version == "1.3"

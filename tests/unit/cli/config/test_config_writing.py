@@ -84,7 +84,7 @@ def test_an_upgrade_changes_the_form_only(text: str) -> None:
     after = upgraded(text, "f.yml")
     assert parse(after, "f.yml").values["version"] == "3"
     with_version = text if "version" in text else f"version: 2\n{text}"
-    before = validate([parse(with_version, "f.yml")]).model_copy(update={"version": "3"})
+    before = validate([parse(with_version, "f.yml")]).replaced(version="3")
     assert validate([parse(after, "f.yml")]) == before
     assert upgraded(after, "f.yml") == after
     for comment in ("# c", "# why", "# nothing", "# only a tunnel"):
