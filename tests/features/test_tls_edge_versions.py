@@ -1,8 +1,11 @@
 """TLS versions, certificates, ALPN and resumption at a real edge; openssl, sslscan and curl are the visitors."""
 
+import contextlib
 import os
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +83,30 @@ def test_row_1_26_old_clients_reach_no_upstream(tls: TlsEdge) -> None:
         tls.visit(host, "-tls1_1", *OLD)
         eventually(lambda: refused() > logged)
         assert tls.upstream.connections == before
+
+
+@pytest.mark.parametrize("names", [1, 200, 500])
+def test_a_long_hello_in_pieces_is_understood(tls: TlsEdge, names: int) -> None:
+    with (
+        tls.serving("https://long.edge.test") as host,
+        socket.create_connection(("127.0.0.1", tls.port), 30) as visitor,
+    ):
+        visitor.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        context = ssl.create_default_context(cafile=str(tls.edge.ca))
+        context.set_alpn_protocols([f"a-protocol-of-ours-{number:05}" for number in range(names)] + ["http/1.1"])
+        received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+        end = context.wrap_bio(received, sent, server_hostname=host)
+        with pytest.raises(ssl.SSLWantReadError):
+            end.do_handshake()
+        hello = sent.read()
+        assert len(hello) > 25 * names
+        for at in range(0, len(hello), 1000):
+            visitor.sendall(hello[at : at + 1000])
+        while end.selected_alpn_protocol() is None:
+            received.write(visitor.recv(65_536))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+        assert end.selected_alpn_protocol() == "http/1.1"
 
 
 def test_no_weak_cipher_is_offered(tls: TlsEdge) -> None:
