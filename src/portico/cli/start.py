@@ -35,9 +35,19 @@ def start(names: tuple[str, ...], everything: bool, nothing: bool, region: str |
         raise click.UsageError("give names of endpoints, or --all, or --none")
     setup = Setup.take(parameters)
     known, ask = setup.entries, ask_on_terminal()
-    chosen = list(known) if everything else _known(names, list(known))
+    chosen = _every(known) if everything else _known(names, list(known))
     wanted = tuple(one for name in chosen for one in entry_forwardings(name, known[name], ask))
     return run_agent(setup, wanted, persistent=True)
+
+
+def _every(known: Iterable[str]) -> list[str]:
+    if not (names := list(known)):
+        raise PorticoError(
+            OPTION_INVALID,
+            "the configuration has no endpoint that could be started",
+            fix="Give the file that has some with --config, or keep a session without any by --none.",
+        )
+    return names
 
 
 def _known(names: Iterable[str], known: list[str]) -> list[str]:
