@@ -317,9 +317,10 @@ def _words(annotation: Any) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Write the pages, or with `--check` tell which ones are not what the code says."""
     directory = Path(arguments[arguments.index("--directory") + 1]) if "--directory" in arguments else _DEFAULT
+    written = pages()
     stale = [
         name
-        for name, text in pages().items()
+        for name, text in written.items()
         if not (directory / name).exists() or (directory / name).read_text("utf-8") != text
     ]
     if "--check" in arguments:
@@ -327,7 +328,7 @@ def main(arguments: Sequence[str]) -> int:
             click.echo(f"{directory / name} is not what the code says; run `make docs`", err=True)
         return 1 if stale else 0
     directory.mkdir(parents=True, exist_ok=True)
-    for name, text in pages().items():
+    for name, text in written.items():
         (directory / name).write_text(text, "utf-8")
     return 0
 

@@ -10,8 +10,13 @@ from portico.cli.reference import main, pages
 from portico.model.errors import all_codes
 
 
-def test_every_flag_key_and_error_is_there() -> None:
-    written = pages()
+@pytest.fixture(scope="module")
+def written() -> dict[str, str]:
+    """The pages, made once: that takes a second or more."""
+    return pages()
+
+
+def test_every_flag_key_and_error_is_there(written: dict[str, str]) -> None:
     for flag in FLAGS:
         assert f"`{flag.name}`" in written["cli.md"]
     for model in (AgentKeys, EndpointKeys, Tunnel):
@@ -23,8 +28,8 @@ def test_every_flag_key_and_error_is_there() -> None:
     assert "portico.forward" in written["sdk.md"]
 
 
-def test_tables_have_as_many_cells_as_columns() -> None:
-    for text in pages().values():
+def test_tables_have_as_many_cells_as_columns(written: dict[str, str]) -> None:
+    for text in written.values():
         width = 0
         for line in text.splitlines():
             cells = line.replace("\\|", "").count("|") if line.startswith("|") else 0
@@ -32,7 +37,10 @@ def test_tables_have_as_many_cells_as_columns() -> None:
             width = cells
 
 
-def test_stale_pages_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stale_pages_are_told(
+    written: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portico.cli.reference.pages", lambda: written)
     where = ["--directory", str(tmp_path / "reference")]
     assert main([*where, "--check"]) == 1
     assert main(where) == 0
