@@ -126,7 +126,8 @@ class SshUser:
             yield Ssh(process)
         finally:
             if process.poll() is None:
-                process.terminate()
+                # OpenSSH up to 9.2 notes a SIGTERM that comes just before its poll(2) with the next keepalive: 15 s.
+                process.kill()
             process.communicate(timeout=PATIENCE)
 
     @contextlib.contextmanager
