@@ -110,7 +110,8 @@ def go_away_frame(last_stream: int, code: int, message: bytes) -> bytes:
 class FrameReader:
     """Turns bytes into frames without waiting for whole DATA frames: a payload is passed on in the pieces that arrive.
 
-    SYN is on the first piece of a frame, FIN on the last, CONTINUED on all but the first. What is kept between two
+    SYN is on the first piece of a frame, FIN on the last, CONTINUED on all but the first. What follows without a gap on
+    one stream comes as one piece: whoever passes it on has one write for it. What is kept between two
     calls is at most one header or one control frame. After a GOAWAY nothing more is read: that of the Rust SDKs gives
     a length that is 8 too small.
     """
@@ -127,34 +128,60 @@ class FrameReader:
     def frames(self, data: bytes | memoryview) -> Iterator[Frame]:
         """Yield the frames in `data`; must be read to its end or the reader be given up. Raises ProtocolError."""
         pos, end = 0, len(data)
+        run: list[bytes | memoryview] = []
+        run_stream = run_flags = 0
         while pos < end and not self._stopped:
+            if not self._left and not self._head and end - pos >= HEADER_SIZE:
+                pos += self._enter(data, pos)
+                if pos == end:
+                    break
             if self._left:
-                size = min(self._left, end - pos)
-                yield self._piece(bytes(data[pos : pos + size]))
+                size = self._left if self._left < end - pos else end - pos
+                flags = self._take(size)
+                if run and run_stream == self._stream and not flags & SYN and not run_flags & FIN:
+                    run_flags |= flags & FIN
+                else:
+                    if run:
+                        yield DATA, run_flags, run_stream, b"".join(run)
+                    run, run_stream, run_flags = [], self._stream, flags
+                run.append(data[pos : pos + size])
                 pos += size
                 continue
-            if not self._head:
-                while end - pos >= HEADER_SIZE:  # the hot path: whole DATA frames
-                    word, stream = HEADER.unpack_from(data, pos)
-                    size = word >> 8
-                    if word & 0xF0 != _DATA_BITS or size > end - pos - HEADER_SIZE or not 0 < stream <= MAX_STREAM_ID:
-                        break
-                    pos += HEADER_SIZE + size
-                    yield DATA, word & 0x0F, stream, bytes(data[pos - size : pos])
-            taken = self._grow_head(data, pos, end)
+            if run:
+                yield DATA, run_flags, run_stream, b"".join(run)
+                run = []
+            taken, frame = self._read_head(data, pos, end)
             pos += taken
-            if len(self._head) >= HEADER_SIZE and len(self._head) == _head_size(self._head):
-                frame = self._open_frame()
-                if frame is not None:
-                    yield frame
+            if frame is not None:
+                yield frame
+        if run:
+            yield DATA, run_flags, run_stream, b"".join(run)
 
-    def _grow_head(self, data: bytes | memoryview, pos: int, end: int) -> int:
+    def _enter(self, data: bytes | memoryview, pos: int) -> int:
+        """Begin a usual DATA frame whose header is at `pos`; returns the header's size, or 0 for all other frames."""
+        word, stream = HEADER.unpack_from(data, pos)
+        size = word >> 8
+        if word & 0xF0 != _DATA_BITS or not 0 < size <= MAX_FRAME or not 0 < stream <= MAX_STREAM_ID:
+            return 0
+        self._left, self._flags, self._stream = size, word & 0x0F, stream
+        return HEADER_SIZE
+
+    def _take(self, size: int) -> int:
+        """Go on by `size` bytes of the frame; returns the flags of that piece."""
+        self._left -= size
+        flags = self._flags if not self._left else self._flags & ~FIN
+        self._flags = self._flags & ~SYN | CONTINUED
+        return flags
+
+    def _read_head(self, data: bytes | memoryview, pos: int, end: int) -> tuple[int, Frame | None]:
+        """Go on with a head that is not complete; returns how many bytes it took, and the frame that is all there."""
         start = pos
         while pos < end and (missing := _head_size(self._head) - len(self._head)):
             taken = min(missing, end - pos)
             self._head += bytes(data[pos : pos + taken])
             pos += taken
-        return pos - start
+        whole = len(self._head) >= HEADER_SIZE and len(self._head) == _head_size(self._head)
+        return pos - start, self._open_frame() if whole else None
 
     def _open_frame(self) -> Frame | None:
         """Begin the frame whose head is complete; None where its bytes are still to come."""
@@ -169,15 +196,9 @@ class FrameReader:
             raise ProtocolError(ErrorCode.PROTOCOL, f"{FrameType(kind).name} without a stream")
         if kind == DATA:
             self._left, self._flags, self._stream = length, word & 0x0F, stream
-            return None if length else self._piece(b"")
+            return None if length else (DATA, self._flags, stream, b"")
         (value,) = struct.unpack_from(">I", head, HEADER_SIZE)
         return kind, 0, stream, value
-
-    def _piece(self, payload: bytes) -> Frame:
-        self._left -= len(payload)
-        flags = self._flags if not self._left else self._flags & ~FIN
-        self._flags = self._flags & ~SYN | CONTINUED
-        return DATA, flags, self._stream, payload
 
 
 def _head_size(head: bytes) -> int:

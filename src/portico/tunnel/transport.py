@@ -272,7 +272,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
 
     def _write(self, transport: asyncio.WriteTransport, buffers: list[Buffer]) -> None:
         if self._encrypts and len(buffers) > 1:
-            buffers = _records(buffers)
+            buffers = tls_records(buffers)
         transport.writelines(buffers)
 
     def _arm_earlier(self, deadline: float | None) -> None:
@@ -374,20 +374,29 @@ class SessionProtocol(asyncio.BufferedProtocol):
         self.flush_soon()
 
 
-def _records(buffers: list[Buffer]) -> list[Buffer]:
-    """Join small buffers: uvloop makes a TLS record of each, even of a header's 8 bytes. Large ones are not copied."""
+def tls_records(buffers: list[Buffer]) -> list[Buffer]:
+    """Cut at full TLS records: uvloop makes at least one of each buffer, even of a header's 8 bytes.
+
+    What shares a record with something else is copied, the whole records of a large buffer are not.
+    """
     records: list[Buffer] = []
-    small: list[Buffer] = []
+    shared: list[Buffer] = []
+    room = RECORD
     for buffer in buffers:
-        if len(buffer) < RECORD:
-            small.append(buffer)
-            continue
-        if small:
-            records.append(b"".join(small))
-            small = []
-        records.append(buffer)
-    if small:
-        records.append(b"".join(small))
+        rest = memoryview(buffer)
+        if shared and len(rest) >= room:
+            shared.append(rest[:room])
+            records.append(b"".join(shared))
+            rest, shared, room = rest[room:], [], RECORD
+        whole = len(rest) - len(rest) % RECORD
+        if whole:
+            records.append(rest[:whole])
+            rest = rest[whole:]
+        if len(rest):
+            shared.append(rest)
+            room -= len(rest)
+    if shared:
+        records.append(b"".join(shared))
     return records
 
 

@@ -36,12 +36,16 @@ frames = st.one_of(data_frames, st.builds(reset_frame, streams, numbers), st.bui
 
 
 def read(reader: FrameReader, chunks: list[bytes]) -> list[Frame]:
-    """All frames, the pieces of one DATA frame put together again."""
+    """All frames, with what follows without a gap on one stream put together again."""
     whole: list[Frame] = []
     for kind, flags, stream, value in itertools.chain.from_iterable(map(reader.frames, chunks)):
-        if flags & CONTINUED:
-            _, before, _, start = whole.pop()
-            whole.append((kind, before | flags & ~CONTINUED, stream, start + value))
+        before = whole[-1] if whole else (RST, 0, 0, 0)
+        goes_on = kind == DATA == before[0] and stream == before[2] and not flags & SYN and not before[1] & FIN
+        if flags & CONTINUED or goes_on:
+            _, earlier, _, start = whole.pop()
+            assert isinstance(start, bytes)
+            assert isinstance(value, bytes)
+            whole.append((kind, earlier | flags & ~CONTINUED, stream, start + value))
         else:
             whole.append((kind, flags, stream, value))
     return whole
@@ -86,6 +90,22 @@ def test_a_payload_is_passed_on_in_the_pieces_that_arrive() -> None:
     reader = FrameReader()
     pieces = [*reader.frames(data_header(5, 6, SYN | FIN)), *reader.frames(b"ab"), *reader.frames(b"cdef")]
     assert pieces == [(DATA, SYN, 5, b"ab"), (DATA, FIN | CONTINUED, 5, b"cdef")]
+
+
+def test_frames_that_follow_each_other_on_a_stream_come_as_one() -> None:
+    def data(stream: int, flags: int, payload: bytes) -> bytes:
+        return data_header(stream, len(payload), flags) + payload
+
+    reader = FrameReader()
+    first = data(5, SYN, b"ab") + data(5, 0, b"cd") + data(7, 0, b"x") + data(5, 0, b"efgh")[:-2]
+    rest = b"gh" + data(5, FIN, b"i") + data(5, 0, b"late") + window_frame(5, 1) + data(5, 0, b"later")
+    assert list(reader.frames(first)) == [(DATA, SYN, 5, b"abcd"), (DATA, 0, 7, b"x"), (DATA, 0, 5, b"ef")]
+    assert list(reader.frames(memoryview(rest))) == [
+        (DATA, FIN | CONTINUED, 5, b"ghi"),
+        (DATA, 0, 5, b"late"),
+        (WNDINC, 0, 5, 1),
+        (DATA, 0, 5, b"later"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -305,7 +305,7 @@ def test_a_peer_that_makes_answers_and_does_not_read_them_is_ended() -> None:
     session = server()
     events: list[Event] = []
     for _ in range(MAX_CONTROL_FRAMES // 1000 + 1):
-        events += session.receive(data(9, b"x") * 1000, 0.0)
+        events += session.receive((data(9, b"x") + data(11, b"x")) * 500, 0.0)
     (failure,) = events
     assert isinstance(failure, SessionFailed)
     assert failure.code == ErrorCode.CALM
@@ -475,7 +475,8 @@ def test_any_split_gives_the_same_events_and_answers(wire: bytes, places: list[i
     chunks = [wire[start:end] for start, end in itertools.pairwise(edges)]
     (events, answers), (whole_events, whole_answers) = replay(chunks), replay([wire])
     assert events == whole_events
-    assert list(FrameReader().frames(answers)) == list(FrameReader().frames(whole_answers))
+    # Frames for a stream that is gone get one RST where they come together.
+    assert [*dict.fromkeys(FrameReader().frames(answers))] == [*dict.fromkeys(FrameReader().frames(whole_answers))]
 
 
 @settings(max_examples=300)
@@ -495,10 +496,12 @@ def test_a_flow_agreed_on_later_is_that_of_later_streams() -> None:
     session.receive(opening(5), 0.0)
     assert session.windows(3) == (NARROW.window, NARROW.window)
     assert session.windows(5) == (WIDE.window, WIDE.window)
+    sent(session)
     session.send(5, bytes(WIDE.window + 1))
-    frames = [len(value) for kind, _, _, value in sent(session) if kind == DATA]  # type: ignore[arg-type]
-    assert max(frames) == WIDE.frame
-    assert sum(frames) == WIDE.window
+    buffers = list(itertools.chain.from_iterable(iter(lambda: session.data_to_send(0.0), [])))
+    assert max(map(len, buffers)) == WIDE.frame
+    ((kind, _, stream, payload),) = FrameReader().frames(b"".join(buffers))
+    assert (kind, stream, payload) == (DATA, 5, bytes(WIDE.window))
 
 
 def wide_server(latency: float) -> Session:

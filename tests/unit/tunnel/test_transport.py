@@ -7,14 +7,16 @@ from collections.abc import Callable
 from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kit.tunnel_pair import Pair, Recorder
 from portico.model.errors import SESSION_CLOSED, PorticoError
 from portico.tunnel.events import HeartbeatEchoed
-from portico.tunnel.flow import NARROW
-from portico.tunnel.frames import ErrorCode
+from portico.tunnel.flow import NARROW, WIDE
+from portico.tunnel.frames import HEADER_SIZE, ErrorCode
 from portico.tunnel.handler import StreamHandler
-from portico.tunnel.transport import SessionProtocol, Stream
+from portico.tunnel.transport import RECORD, SessionProtocol, Stream, tls_records
 
 PairMaker = Callable[[], Pair]
 
@@ -254,3 +256,19 @@ async def test_a_connection_that_retires_loses_nothing_that_its_peer_has_not_rea
     assert (len(far.data), await far.lost) == (50_000, None)
     assert "taken over" in await pair.ends["agent"]
     assert await pair.ends["relay"] == "another connection has taken over"
+
+
+@given(st.lists(st.sampled_from([8, 12, 600, RECORD - 8, RECORD, RECORD + 1, WIDE.frame, 200_000]), max_size=8))
+def test_all_tls_records_but_the_last_are_full(sizes: list[int]) -> None:
+    buffers = [random.Random(size).randbytes(size) for size in sizes]
+    records = tls_records([memoryview(buffer) if len(buffer) % 3 else buffer for buffer in buffers])
+    assert b"".join(records) == b"".join(buffers)
+    assert all(len(record) % RECORD == 0 for record in records[:-1])
+
+
+def test_a_frame_fills_tls_records_with_its_header_and_is_copied_in_the_first_alone() -> None:
+    header, payload = bytes(HEADER_SIZE), bytes(WIDE.frame)
+    first, others = tls_records([header, payload])
+    assert (len(first), len(others)) == (RECORD, 3 * RECORD)
+    assert isinstance(others, memoryview)
+    assert others.obj is payload
