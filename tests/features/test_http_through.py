@@ -19,6 +19,8 @@ import websockets
 import portico
 from kit.edge import RunningEdge
 from kit.upstream import HttpUpstream
+from kit.websocket_bytes import PARTING_SECONDS
+from portico.agent.dial import Dialer
 
 MEBIBYTE = 1 << 20
 BULK = int(os.environ.get("PORTICO_TEST_BULK_MIB", "256")) * MEBIBYTE
@@ -108,7 +110,8 @@ async def test_websocket_messages_go_both_ways(edge: RunningEdge, trust: ssl.SSL
     async with websockets.serve(echo, "127.0.0.1", 0, max_size=None) as server:
         port = server.sockets[0].getsockname()[1]
         url = (await forward(edge, port)).url()
-        async with websockets.connect("wss" + url[5:], ssl=trust, max_size=None) as connection:
+        options = {"ssl": trust, "max_size": None, "close_timeout": PARTING_SECONDS}
+        async with websockets.connect("wss" + url[5:], **options) as connection:  # type: ignore[arg-type]
             for message in ("text", b"\0binary", "x" * MEBIBYTE):
                 await connection.send(message)
                 assert await connection.recv() == message
@@ -324,7 +327,11 @@ async def test_a_kept_connection_that_closes_under_a_request(edge: RunningEdge, 
         assert read[5:] == ["POST / HTTP/1.1"]
 
 
-async def test_an_upstream_that_says_nothing_is_a_gateway_timeout(edge: RunningEdge, trust: ssl.SSLContext) -> None:
+async def test_an_upstream_that_says_nothing_is_a_gateway_timeout(
+    edge: RunningEdge, trust: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(Dialer.__init__.__kwdefaults__, "timeout", 1.0)
+
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()

@@ -91,8 +91,8 @@ async def test_edge_answers_in_three_forms(edge: TranslatedEdge, name: str, code
         "application/problem+json": "application/json",
         "*/*": "text/plain; charset=utf-8",
     }
-    for accept, content_type in forms.items():
-        answer = await edge.get(f"{name}.edge.test", headers={"accept": accept})
+    answers = await asyncio.gather(*(edge.get(f"{name}.edge.test", headers={"accept": form}) for form in forms))
+    for (accept, content_type), answer in zip(forms.items(), answers, strict=True):
         assert answer.status == code.status
         assert answer.headers["content-type"] == content_type
         assert answer.headers["portico-error-code"] == str(code)

@@ -15,6 +15,7 @@ from websockets.asyncio.server import ServerConnection, unix_serve
 
 from kit.ports import free_port
 from kit.translated import Serve, TranslatedEdge, endpoint, http_upstream, translated_edge
+from kit.websocket_bytes import PARTING_SECONDS
 from portico.model import errors
 from portico.model.endpoint import EdgeTls, Endpoint, Pool, UnixSocket
 from portico.model.route import (
@@ -239,7 +240,8 @@ async def test_websocket(edge: TranslatedEdge) -> None:
     async with unix_serve(echo, path):
         await edge.publish(endpoint_)
         uri = f"ws://socket.edge.test:{edge.http}/ws/a"
-        async with connect(uri, host="127.0.0.1", port=edge.http, proxy=None) as socket:
+        options = {"host": "127.0.0.1", "port": edge.http, "proxy": None, "close_timeout": PARTING_SECONDS}
+        async with connect(uri, **options) as socket:
             await asyncio.sleep(0.5)  # longer than the limit of an answer, which a socket has no end of
             await socket.send("hello")
             assert await socket.recv() == "hello"

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from kit.policies import policy_text, rule
-from kit.translated import TranslatedEdge, endpoint, http_upstream, translated_edge
+from kit.translated import TranslatedEdge, endpoint, http_upstream, read_answer, translated_edge
 from portico.model import errors
 from portico.model.endpoint import Pool
 from portico.model.route import (
@@ -153,12 +153,12 @@ async def test_shares(edge: TranslatedEdge) -> None:
 
 async def count(edge: TranslatedEdge, host: str, requests: int) -> Counter[str]:
     counts: Counter[str] = Counter()
-    async with httpx.AsyncClient(verify=edge.visitor(), timeout=30, trust_env=False) as visitor:
-        for _ in range(requests):
-            answer = await visitor.get(
-                f"https://127.0.0.1:{edge.https}/", headers={"host": host}, extensions={"sni_hostname": host}
-            )
-            counts[answer.headers.get("portico-error-code") or answer.text.split("\n")[0]] += 1
+    reader, writer = await edge.open(host)
+    for _ in range(requests):
+        writer.write(f"GET / HTTP/1.1\r\nhost: {host}\r\n\r\n".encode())
+        answer = await read_answer(reader)
+        counts[answer.headers.get("portico-error-code") or answer.text.split("\n")[0]] += 1
+    writer.close()
     return counts
 
 

@@ -14,6 +14,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, unix_serve
 
 from kit.translated import TranslatedEdge, endpoint, http_upstream, read_answer, translated_edge
+from kit.websocket_bytes import PARTING_SECONDS
 from portico.model.endpoint import UnixSocket
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -136,7 +137,7 @@ async def test_websocket(edge: TranslatedEdge) -> None:
         f"ws://ws.edge.test:{edge.http}/": {},
     }
     for url, options in places.items():
-        async with connect(url, host="127.0.0.1", **options) as socket:
+        async with connect(url, host="127.0.0.1", close_timeout=PARTING_SECONDS, **options) as socket:
             await socket.send("hello")
             assert await socket.recv() == "hello"
 
@@ -156,7 +157,11 @@ async def test_trailers_both_ways(edge: TranslatedEdge) -> None:
     request = (
         b"POST / HTTP/1.1\r\nhost: trailers.edge.test\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx-sent: 42\r\n\r\n"
     )
-    assert (await edge.raw("trailers.edge.test", request)).endswith(b"0\r\nx-back: 42\r\n\r\n")
+    reader, writer = await edge.open("trailers.edge.test")
+    writer.write(request)
+    await reader.readuntil(b"\r\n\r\n")
+    assert await reader.readuntil(b"\r\n\r\n") == b"0\r\nx-back: 42\r\n\r\n"
+    writer.close()
 
 
 async def test_upload_of_unknown_length(edge: TranslatedEdge) -> None:
@@ -195,7 +200,7 @@ async def test_weights(edge: TranslatedEdge) -> None:
 
 async def test_streams_outlive_changes(edge: TranslatedEdge) -> None:
     options = {"ssl": edge.visitor(), "server_hostname": "ws.edge.test", "host": "127.0.0.1"}
-    async with connect(f"wss://ws.edge.test:{edge.https}/", **options) as socket:
+    async with connect(f"wss://ws.edge.test:{edge.https}/", close_timeout=PARTING_SECONDS, **options) as socket:
         for number in range(5):
             address = UnixSocket(str(edge.directory / "ws.sock"))
             await edge.publish(

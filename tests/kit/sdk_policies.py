@@ -12,7 +12,7 @@ from kit.curl import Answer, curl
 from kit.edge import RunningEdge
 from kit.sdk_fixtures import Upstreams
 from kit.sdk_program import Sdk, SdkError, SdkProgram
-from kit.websocket_bytes import ask, read_all, websocket
+from kit.websocket_bytes import PARTING_SECONDS, ask, read_all, websocket
 
 DENY = '{"on_http_request": [{"actions": [{"type": "deny", "config": {"status_code": 451}}]}]}'
 TAGGED = (
@@ -87,7 +87,8 @@ class ModuleChecks:
         assert (answer.status, _fields(answer)["ngrok-error-code"]) == (400, "ERR_NGROK_3206")
         request = b"GET /headers HTTP/1.1\r\nhost: bytes\r\nconnection: close\r\n\r\n"
         assert ask(url, sdk_edge.ca, request).startswith(b"HTTP/1.1 200 ")
-        with websocket(agent.forward(_to(upstreams.closed), calls=calls).url, sdk_edge.ca) as connection:
+        closed = agent.forward(_to(upstreams.closed), calls=calls).url
+        with websocket(closed, sdk_edge.ca, close_timeout=PARTING_SECONDS) as connection:
             assert read_all(connection) == b""
             assert (connection.close_code, (connection.close_reason or "")[:12]) == (1011, "PORTICO_8012")
 

@@ -21,6 +21,7 @@ from kit.sdk_policies import DENY, PolicyChecks
 from kit.sdk_program import Sdk, SdkError, SdkProgram
 from kit.visitor import Visitor
 from kit.web_service import BLOCK, bulk_digest
+from kit.websocket_bytes import PARTING_SECONDS
 
 BULK_MEGABYTES = 64
 UNKNOWN = '{"on_http_request": [{"actions": [{"type": "refuse"}]}]}'
@@ -107,7 +108,9 @@ class HttpChecks:
         raw = socket.create_connection(("127.0.0.1", sdk_edge.https_port))
         trust = ssl.create_default_context(cafile=str(sdk_edge.ca))
         address = parts._replace(scheme="wss", path="/echo").geturl()
-        with connect_websocket(address, sock=raw, ssl=trust, server_hostname=parts.hostname, proxy=None) as talk:
+        with connect_websocket(
+            address, sock=raw, ssl=trust, server_hostname=parts.hostname, proxy=None, close_timeout=PARTING_SECONDS
+        ) as talk:
             for word in ("one", "two" * 50_000):
                 talk.send(word)
                 assert talk.recv(30) == "echo:" + word
