@@ -9,11 +9,13 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
 from portico.model.tls import KeyPair
+from portico.model.value import Value
 
 Json = dict[str, Any]
 
@@ -33,14 +35,14 @@ class BindKind(StrEnum):
         return self in (BindKind.HTTP, BindKind.HTTPS)
 
 
-@dataclass(frozen=True, slots=True)
-class SignIn:
+class SignIn(Value, frozen=True):
     """OAuth (`provider`) or OpenID Connect (`issuer_url`) before a visitor may pass."""
 
+    hidden = ("client_secret",)
     provider: str = ""
     issuer_url: str = ""
     client_id: str = ""
-    client_secret: str = field(default="", repr=False)
+    client_secret: str = ""
     allow_emails: tuple[str, ...] = ()
     allow_domains: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
@@ -58,11 +60,11 @@ class SignIn:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpOptions:
+class HttpOptions(Value, frozen=True, kw_only=True):
     """Options that only http and https endpoints have."""
 
-    basic_auth: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    hidden = ("basic_auth", "webhook_secret")
+    basic_auth: tuple[tuple[str, str], ...] = ()
     """User names with their passwords."""
     circuit_breaker: float = 0.0
     """Share of 5xx responses above which requests are refused; 0 is off."""
@@ -70,7 +72,7 @@ class HttpOptions:
     oauth: SignIn | None = None
     oidc: SignIn | None = None
     webhook_provider: str = ""
-    webhook_secret: str = field(default="", repr=False)
+    webhook_secret: str = ""
     request_header_add: tuple[tuple[str, str], ...] = ()
     request_header_remove: tuple[str, ...] = ()
     response_header_add: tuple[tuple[str, str], ...] = ()
@@ -97,8 +99,7 @@ class HttpOptions:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BindRequest:
+class BindRequest(Value, frozen=True, kw_only=True):
     """One endpoint that a session serves. Everything but `kind` may be left out."""
 
     kind: BindKind
@@ -130,7 +131,7 @@ class BindRequest:
     """tls: whether TLS ends at the edge, under `key_pair` or, without one, an automatic certificate."""
     key_pair: KeyPair | None = None
     http: HttpOptions = HttpOptions()
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     """`labeled` only."""
 
     @property

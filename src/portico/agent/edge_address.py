@@ -2,12 +2,12 @@
 
 import re
 import ssl
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
 
 from portico.model.errors import CERTIFICATE_INVALID, OPTION_INVALID, PorticoError
+from portico.model.value import Value
 
 DEFAULT_PORT: Final = 443
 PROXY_SCHEMES: Final = ("http", "socks5", "socks5h")
@@ -16,8 +16,7 @@ SYSTEM_CAS: Final = frozenset({"", "host", "trusted"})
 _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+\]")
 
 
-@dataclass(frozen=True, slots=True)
-class EdgeAddress:
+class EdgeAddress(Value, frozen=True):
     """Host and port that agents dial."""
 
     host: str

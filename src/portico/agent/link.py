@@ -6,7 +6,6 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from portico.agent.dial import open_socket
@@ -24,6 +23,7 @@ from portico.model.errors import (
     ErrorCode,
     PorticoError,
 )
+from portico.model.value import Value
 from portico.tunnel.events import Event
 from portico.tunnel.flow import WIDE
 from portico.tunnel.frames import ProtocolError
@@ -44,16 +44,14 @@ _UNTRUSTED: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Value, frozen=True):
     """What the edge knows a session by; sent back on each reconnect."""
 
     client_id: str = ""
     cookie: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class EdgeFacts:
+class EdgeFacts(Value, frozen=True):
     """What the edge said of itself and of us."""
 
     version: str = ""

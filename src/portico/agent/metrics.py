@@ -3,17 +3,17 @@
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic
 from typing import Final
+
+from portico.model.value import Value
 
 _TICK: Final = 5.0
 """Seconds between two updates of the moving rates."""
 _DURATIONS_KEPT: Final = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionFigures:
+class ConnectionFigures(Value, frozen=True):
     """One look at a `ConnectionMeter`; the columns of the status screen (ttl opn rt1 rt5 p50 p90)."""
 
     total: int = 0

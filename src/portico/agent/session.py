@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from portico.agent.legs import Legs
 from portico.agent.link import NO_FACTS, EdgeFacts, EdgeLink, Identity, Linker
 from portico.agent.settings import SessionSettings
 from portico.model.errors import BIND_REJECTED, CONNECT_FAILED, EDGE_BUSY, SESSION_CLOSED, PorticoError
+from portico.model.value import Value
 from portico.tunnel.events import Event, HeartbeatEchoed
 from portico.tunnel.frames import ErrorCode, ProtocolError
 from portico.tunnel.handler import StreamHandler
@@ -59,8 +59,7 @@ class SessionState(StrEnum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
-class SessionStatus:
+class SessionStatus(Value, frozen=True):
     """A session at one moment."""
 
     state: SessionState = SessionState.CONNECTING

@@ -1,27 +1,26 @@
 """What a session and its forwarding are set up with."""
 
-from dataclasses import dataclass, field
-
 from portico.agent.edge_address import EdgeAddress
 from portico.model.tls import KeyPair
+from portico.model.value import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionSettings:
+class SessionSettings(Value, frozen=True, kw_only=True):
     """How to reach the edge and who is asking. Two equal settings mean the same session."""
 
+    hidden = ("authtoken", "edge_ca_pem", "proxy_url")
     edge: EdgeAddress
-    authtoken: str = field(repr=False)
+    authtoken: str
     connect_cas: str = ""
     """`host` or `trusted` for the system's CAs, or a PEM file or directory."""
-    edge_ca_pem: str = field(default="", repr=False)
+    edge_ca_pem: str = ""
     """PEM of the edge's CA itself; goes before `connect_cas`."""
     metadata: str = ""
     heartbeat_interval: float = 10.0
     """Seconds between beats."""
     heartbeat_tolerance: float = 15.0
     """Seconds of silence beyond the interval after which the link is given up."""
-    proxy_url: str = field(default="", repr=False)
+    proxy_url: str = ""
     """HTTP or SOCKS5 proxy on the way to the edge, with a password perhaps; empty for none."""
     connect_timeout: float = 10.0
     """Seconds for connection, TLS handshake and authentication together."""
@@ -31,8 +30,7 @@ class SessionSettings:
     """Shown to the edge's operator: who speaks here, with `version` of Portico."""
 
 
-@dataclass(frozen=True, slots=True)
-class AgentTls:
+class AgentTls(Value, frozen=True):
     """TLS that ends at the agent: the edge sees only what passes through it."""
 
     key_pair: KeyPair

@@ -4,14 +4,16 @@ All is checked before anything is started; nothing of a key that stays here is i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
+
+from msgspec.structs import replace
 
 from portico.agent.bind import BindKind, BindRequest
 from portico.agent.settings import AgentTls
 from portico.model.errors import CERTIFICATE_INVALID, OPTION_INVALID, PorticoError
 from portico.model.tls import KeyPair
+from portico.model.value import Value
 
 _END_FIRST: Final = "End TLS at the edge or at the agent (terminate_at), or let the upstream check certificates itself."
 _ANY_DOMAIN: Final = "Use a certificate of that name, or pass crt_any_domain (--crt-any-domain) if you know better."
@@ -20,8 +22,7 @@ AskPassphrase = Callable[[str], str]
 """Asks a person for the passphrase of what its argument names."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Termination:
+class Termination(Value, frozen=True, kw_only=True):
     """What somebody asks for, in PEM; empty means not given."""
 
     at: str | None = None

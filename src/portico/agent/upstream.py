@@ -1,12 +1,12 @@
 """Upstream addresses: what people write after `portico http`, as one immutable value."""
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 from urllib.parse import unquote
 
 from portico.model.errors import UPSTREAM_INVALID, PorticoError
+from portico.model.value import Value
 
 _HTTPS_PORT: Final = 443
 _SCHEME: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://|(unix):", re.IGNORECASE)
@@ -29,8 +29,7 @@ _DEFAULT_PORTS: Final = {UpstreamScheme.HTTP: 80, UpstreamScheme.HTTPS: 443}
 _TLS_SCHEMES: Final = frozenset({UpstreamScheme.HTTPS, UpstreamScheme.TLS})
 
 
-@dataclass(frozen=True, slots=True)
-class Upstream:
+class Upstream(Value, frozen=True):
     """Where an agent sends a visitor's bytes: a host and port, a Unix socket, or a directory that it serves itself."""
 
     scheme: UpstreamScheme

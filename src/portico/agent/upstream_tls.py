@@ -1,18 +1,17 @@
 """What an agent asks of an upstream's TLS, and what it shows of itself there."""
 
 import ssl
-from dataclasses import dataclass
 from typing import Final
 
 from portico.agent.temporary_pem import load_key_pair
 from portico.model.errors import CERTIFICATE_INVALID, OPTION_INVALID, PorticoError
 from portico.model.tls import KeyPair, TlsVersion
+from portico.model.value import Value
 
 _MINIMUM: Final = {TlsVersion.TLS_1_2: ssl.TLSVersion.TLSv1_2, TlsVersion.TLS_1_3: ssl.TLSVersion.TLSv1_3}
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamTls:
+class UpstreamTls(Value, frozen=True):
     """How an agent speaks TLS to an upstream. By default it checks nothing, as ngrok's does."""
 
     verify: bool = False

@@ -5,13 +5,13 @@ What is checked of a value is said once, in the model of that key (`config/model
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 import click
 
 from portico.model.errors import OPTION_INVALID, PorticoError
+from portico.model.value import Value
 
 ALL: Final = frozenset({"http", "tls", "tcp"})
 HTTP: Final = frozenset({"http"})
@@ -31,8 +31,7 @@ class Kind(StrEnum):
     COMMAS = "text, repeatable or with commas"
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(Value, frozen=True):
     """One flag. `instead` is set where it is deprecated: it works, warns, and is left out of `--help`."""
 
     name: str

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
 from portico.model.errors import AUTHTOKEN_MISSING, OPTION_INVALID, PorticoError
+from portico.model.value import Value
 
 if TYPE_CHECKING:
     from portico.agent.settings import SessionSettings
@@ -55,8 +55,7 @@ def agent_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
+class Setup(Value, frozen=True):
     """What the files say, with the flags and the environment laid over it."""
 
     agent: "AgentKeys"

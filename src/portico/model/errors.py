@@ -5,14 +5,12 @@ beside ours for the sake of ngrok's clients. Numbers from 20,000 are Portico's o
 generated from this table.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 FIRST_OWN_NUMBER: Final = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorCode:
+class ErrorCode(NamedTuple):
     """One cause: its number, a title, what to do about it, and the HTTP status if it is met over HTTP."""
 
     number: int

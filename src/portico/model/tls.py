@@ -1,7 +1,8 @@
 """What both ends of a tunnel say of TLS: its versions, and certificates with their keys."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from portico.model.value import Value
 
 
 class TlsVersion(StrEnum):
@@ -11,8 +12,7 @@ class TlsVersion(StrEnum):
     TLS_1_3 = "1.3"
 
 
-@dataclass(frozen=True, slots=True)
-class KeyPair:
+class KeyPair(Value, frozen=True):
     """A certificate chain and its private key, PEM. The key never appears in `repr`."""
 
     certificate: str

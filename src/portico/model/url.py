@@ -1,12 +1,12 @@
 """The URL of an endpoint."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
 from urllib.parse import urlsplit
 
 from portico.model.errors import URL_INVALID, PorticoError
 from portico.model.names import normalize_host
+from portico.model.value import Value
 
 
 class Scheme(StrEnum):
@@ -21,8 +21,7 @@ class Scheme(StrEnum):
 DEFAULT_PORTS: Final = {Scheme.HTTP: 80, Scheme.HTTPS: 443, Scheme.TLS: 443}
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class EndpointUrl:
+class EndpointUrl(Value, frozen=True, order=True):
     """`scheme://host[:port]`; the text leaves the port out where it is the scheme's own. A tcp URL has one always."""
 
     scheme: Scheme

@@ -6,8 +6,7 @@ Source: https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt
 import ipaddress
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from portico.tunnel.frames import ErrorCode, ProtocolError
 
@@ -26,8 +25,7 @@ _ADDRESS_SIZES: Final = {_STREAM_4: 4, _STREAM_6: 16}
 Peer = tuple[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class ProxyInfo:
+class ProxyInfo(NamedTuple):
     """Both ends of the connection as its first proxy saw it; None where it did not say (health checks)."""
 
     source: Peer | None = None

@@ -3,11 +3,11 @@ import base64
 import json
 import ssl
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from kit.agent_server import TOKEN, AgentServer, Visitor, agent_server, until
 from kit.client_certificates import VisitorAuthority

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from kit.agent_server import TOKEN, AgentServer, Visitor, agent_server, until
 from portico.agent import legs, link

@@ -1,6 +1,5 @@
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from kit.agent_server import TOKEN, agent_server, until
 from kit.proxies import proxy

@@ -1,9 +1,9 @@
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from kit.agent_server import TOKEN, AgentServer, Visitor, agent_server, until
 from portico.agent.bind import BindKind, BindRequest

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+from msgspec.structs import replace
 
 from portico.agent.bind import BindKind, BindRequest, HttpOptions, SignIn
 from portico.agent.settings import AgentTls
@@ -18,12 +19,12 @@ from portico.cli.config.traffic_policy import policy_text
 from portico.model.errors import OPTION_INVALID, UPSTREAM_INVALID, PorticoError
 from portico.model.tls import TlsVersion
 from portico.model.url import EndpointUrl
+from portico.model.value import Value
 
 _SCHEMES: Final = {"http": ("http", "https"), "tls": ("tls",), "tcp": ("tcp",)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forwarding:
+class Forwarding(Value, frozen=True, kw_only=True):
     """One endpoint to start: what to ask the edge for, and where its traffic ends."""
 
     name: str

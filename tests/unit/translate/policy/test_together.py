@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from kit.policies import policy_text, rule
 from kit.translated import endpoint
@@ -67,7 +68,7 @@ def test_rules_that_limit_and_forward() -> None:
 def test_a_limit_is_called_the_same_whatever_a_nodes_own_ports_are(url: str, name: str) -> None:
     written = EndpointUrl.parse(url)
     elsewhere = replace(SHARED, https=SocketAddress("127.0.0.1", 10_443), http=None)
-    there: Any = replace(written, port=10_443) if written.port == 443 else written
+    there: Any = structs.replace(written, port=10_443) if written.port == 443 else written
     found = [
         Together.of(endpoint(str(one), owner="me"), frame) for one, frame in ((written, SHARED), (there, elsewhere))
     ]
