@@ -6,6 +6,7 @@ import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,23 @@ def websocket(url: str, ca: Path, **options: Any) -> Iterator[ClientConnection]:
 
 
 def read_all(connection: ClientConnection) -> bytes:
-    """All bytes until the edge closes."""
-    pieces = []
+    """All bytes until the edge's Close."""
+    pieces: list[bytes] = []
+    patience = time.monotonic() + 60
     with contextlib.suppress(ConnectionClosed):
         while True:
-            message = connection.recv(60)
+            try:
+                message = connection.recv(0.05)
+            except TimeoutError:
+                assert time.monotonic() < patience
+                if connection.protocol.close_rcvd is not None:
+                    # It would tell of the Close only when the connection ends.
+                    with contextlib.suppress(OSError):
+                        connection.socket.shutdown(socket.SHUT_RDWR)
+                continue
             assert isinstance(message, bytes)
             pieces.append(message)
+            patience = time.monotonic() + 60
     return b"".join(pieces)
 
 
