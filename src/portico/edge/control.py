@@ -24,7 +24,7 @@ from portico.edge.child import FATAL_STATUS
 from portico.edge.cloud import Cloud
 from portico.edge.declared import Declared
 from portico.edge.endpoint_metrics import EndpointMetrics
-from portico.edge.gate import write_gate_secrets
+from portico.edge.gate_secrets import write_gate_secrets
 from portico.edge.live import CertificatesInUse, Live, Reservations
 from portico.edge.name_lookup import NameLookup
 from portico.edge.node import NODE_FILE, Node

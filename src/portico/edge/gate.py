@@ -6,13 +6,8 @@ import socket
 from pathlib import Path
 from typing import Final
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from portico.atomic_file import PRIVATE, write_atomically
 from portico.edge.child import Child
-from portico.store.signing_keys import COOKIES
-from portico.store.store import Store
 
 SECRETS_FILE: Final = "gate.secrets"
 """In the run directory."""
@@ -21,16 +16,6 @@ COUNTERS_FILE: Final = "gate.counters"
 BACKLOG: Final = 1024
 _ASKING: Final = ("http-request", "jwt-validation", "oauth", "openid-connect")
 """Actions of requests that ask the gate."""
-
-
-def write_gate_secrets(store: Store, run_dir: Path) -> None:
-    """Tell the gate what it seals sessions with: the same on every node that shares the store, and for nothing else."""
-    with store.read() as unit:
-        secret = unit.signing_keys.find(COOKIES)
-    if secret is None:
-        raise LookupError("the store has no signing key; the first start makes it")
-    derived = HKDF(hashes.SHA256(), 32, salt=None, info=b"sessions of the gate").derive(secret)
-    write_atomically(run_dir / SECRETS_FILE, derived.hex() + "\n", mode=PRIVATE)
 
 
 def counters_flags(database: str | None, run_dir: Path) -> tuple[str, ...]:

@@ -21,7 +21,8 @@ from portico.edge.child import Backoff, Child
 from portico.edge.data_dir import DataDir
 from portico.edge.drain import until_quiet
 from portico.edge.gate import SECRETS_FILE, counters_flags, listen, run_when_asked
-from portico.edge.node import SSH_RELAY, Node, lay_out, with_endpoints
+from portico.edge.layout import lay_out, with_endpoints
+from portico.edge.node import SSH_RELAY, Node
 from portico.edge.notices import VARIABLE as NOTIFY_SOCKET
 from portico.edge.notices import NoticeReceiver
 from portico.edge.settings import EdgeSettings

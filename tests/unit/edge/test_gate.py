@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portico.edge.child import Child
-from portico.edge.gate import COUNTERS_FILE, SECRETS_FILE, counters_flags, listen, run_when_asked, write_gate_secrets
+from portico.edge.gate import COUNTERS_FILE, SECRETS_FILE, counters_flags, listen, run_when_asked
+from portico.edge.gate_secrets import write_gate_secrets
 from portico.edge.settings_values import parse_networks
 from portico.gate.seal import EdgeSecrets
 from portico.store.first_start import first_start
