@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import Final, Protocol
 
-from portico.relay import limits, link
+from portico.relay import limits, link, send_buffer
 from portico.relay.arrival import Arrival
 from portico.relay.binds import SocketPaths
 from portico.relay.figures import Figures
@@ -96,6 +96,7 @@ class Relay:
 
     def _welcome(self, transport: asyncio.Transport, remote: str, received: bytes) -> None:
         protocol = AgentSession(self._around, remote, self._left).protocol
+        send_buffer.widen(transport)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         protocol.receive(received)

@@ -7,7 +7,7 @@ from typing import Final, cast
 
 from portico.model.errors import STREAM_LIMIT, UPSTREAM_UNREACHABLE, ErrorCode, PorticoError
 from portico.model.pages import PROBE_ANSWER
-from portico.relay import http_answer, limits
+from portico.relay import http_answer, limits, send_buffer
 from portico.relay.carriage import Carriage, Carrier
 from portico.relay.link import BindLease
 from portico.relay.probe import Probe
@@ -331,13 +331,16 @@ def has_left(transport: asyncio.Transport) -> bool:
 class Passage(StreamHandler):
     """One attempt to carry a visitor: the upstream's bytes go to the visitor's socket as they come."""
 
-    __slots__ = ("_alone", "_always_waiting", "_figures", "_visitor", "answered", "framed", "reused", "stream")
+    __slots__ = (
+        "_alone", "_always_waiting", "_figures", "_visitor", "_widened", "answered", "framed", "reused", "stream",
+    )  # fmt: skip
 
     def __init__(self, visitor: Visitor) -> None:
         self._visitor = visitor
         self._figures = visitor.carrier.figures
         self._alone: asyncio.TimerHandle | None = None
         self._always_waiting = not visitor.at_rest_between_answers
+        self._widened = False
         self.answered = False
         """Whether there was a byte of an answer to the present request, or on other protocols any byte."""
         self.framed = False
@@ -355,6 +358,9 @@ class Passage(StreamHandler):
         self._figures.bytes_out_total += len(data)
         if self._alone is None:
             self._visitor.waiting = self._always_waiting
+            if len(data) >= send_buffer.BULK and not self._widened:
+                self._widened = True
+                send_buffer.widen(self._visitor.transport)
             self._visitor.transport.write(data)
         else:
             self.drop()
