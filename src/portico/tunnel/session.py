@@ -118,6 +118,11 @@ class Session:
         return not self.closed and self.own_streams < self.max_own_streams and self._next_stream < _NO_STREAM
 
     @property
+    def restless(self) -> bool:
+        """Whether there may be something to send, or a new timeout, or the session is over."""
+        return bool(self._control or self._ready) or self._answer_owed or self._sign_at is not None or self.closed
+
+    @property
     def latency(self) -> float | None:
         """Seconds that the last echoed heartbeat took; None before the first."""
         return self.heartbeat.latency if self.heartbeat else None

@@ -224,7 +224,8 @@ class SessionProtocol(asyncio.BufferedProtocol):
         """Take bytes of the peer (by hand only for those that came before `set_protocol`)."""
         self.bytes_received += len(data)
         self._dispatch(self.session.receive(data, time.monotonic()))
-        self.flush_soon()
+        if self.session.restless:
+            self.flush_soon()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, and with it every stream."""
