@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from portico import event_loop, logs
-from portico.api.app import api_app
 from portico.certificates.acme_rules import AcmeRules
 from portico.certificates.authority import Authority
 from portico.certificates.certificates import Certificates
@@ -39,7 +38,7 @@ from portico.edge.reload import take_over
 from portico.edge.served import Served
 from portico.edge.ssh_door import SshDoor
 from portico.edge.ticket_keys import TicketKeys
-from portico.edge.web_server import served
+from portico.edge.web_server import OnFirstRequest, served
 from portico.envoy.admin import Admin, AdminError
 from portico.envoy.ads import AdsServer
 from portico.envoy.binary import envoy_binary
@@ -56,6 +55,8 @@ from portico.translate.resource import Resource
 from portico.translate.tls import secret_resource, ticket_keys_resource
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from portico.edge.acme import Acme
 
 log = logging.getLogger(__name__)
@@ -309,9 +310,14 @@ class Control:
         address = self._node.admin
         async with (
             served(admin, host=address.host, port=address.port),
-            served(api_app(self._store, self._live), uds=self._node.frame.api_socket),
+            served(OnFirstRequest(self._api), uds=self._node.frame.api_socket),
         ):
             yield
+
+    def _api(self) -> "ASGIApp":
+        from portico.api.app import api_app
+
+        return api_app(self._store, self._live)
 
 
 def main() -> int:
