@@ -90,7 +90,7 @@ def test_the_operator_stops_a_session(user: SshUser, edge: RunningEdge, service:
 
 
 def test_draining_ends_idle_sessions(tmp_path_factory: pytest.TempPathFactory, service: int) -> None:
-    with running_edge(tmp_path_factory.mktemp("edge")) as edge:
+    with running_edge(tmp_path_factory.mktemp("edge"), "--drain-seconds", "2") as edge:
         user = SshUser(edge, tmp_path_factory.mktemp("ssh"))
         user.register()
         assert (edge.data_dir / "ssh_host_ed25519_key").stat().st_mode & 0o777 == 0o600
