@@ -17,7 +17,7 @@ import pytest
 
 import portico
 from kit.client_certificates import VisitorAuthority
-from kit.edge import RunningEdge, running_edge
+from kit.edge import RunningEdge
 from kit.visit import visit, visit_async
 from portico import PorticoError
 from portico.model.errors import (
@@ -29,20 +29,7 @@ from portico.model.errors import (
     UPSTREAM_INVALID,
 )
 
-
-@pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEdge]:
-    with running_edge(tmp_path_factory.mktemp("edge")) as edge:
-        yield edge
-
-
-@pytest.fixture(autouse=True)
-def _environment(edge: RunningEdge, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name, value in edge.agent_environment.items():
-        if name.startswith("PORTICO_"):
-            monkeypatch.setenv(name, value)
-    yield
-    portico.kill()
+pytestmark = pytest.mark.usefixtures("sdk_environment")
 
 
 class Hello(http.server.BaseHTTPRequestHandler):

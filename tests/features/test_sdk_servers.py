@@ -7,29 +7,15 @@ import socketserver
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import portico
-from kit.edge import RunningEdge, running_edge
+from kit.edge import RunningEdge
 from kit.visit import visit, visit_async
 
-
-@pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEdge]:
-    with running_edge(tmp_path_factory.mktemp("edge")) as edge:
-        yield edge
-
-
-@pytest.fixture(autouse=True)
-def _environment(edge: RunningEdge, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name, value in edge.agent_environment.items():
-        if name.startswith("PORTICO_"):
-            monkeypatch.setenv(name, value)
-    yield
-    portico.kill()
+pytestmark = pytest.mark.usefixtures("sdk_environment")
 
 
 async def test_uvicorn_with_fastapi_on_the_listeners_socket(edge: RunningEdge) -> None:

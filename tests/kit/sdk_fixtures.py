@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import portico
 from kit import nginx as nginx_kit
 from kit.edge import RunningEdge, running_edge
 from kit.key_pairs import KeyPairs
@@ -69,6 +70,16 @@ def agent(sdk: Sdk, sdk_edge: RunningEdge) -> Iterator[SdkProgram]:
     """One agent, whose session the tests of a module share."""
     with sdk.agent(sdk_edge) as program:
         yield program
+
+
+@pytest.fixture
+def sdk_environment(edge: RunningEdge, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Where our own SDK finds the module's edge; its listeners end with the test."""
+    for name, value in edge.agent_environment.items():
+        if name.startswith("PORTICO_"):
+            monkeypatch.setenv(name, value)
+    yield
+    portico.kill()
 
 
 @pytest.fixture
