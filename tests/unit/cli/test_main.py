@@ -38,7 +38,7 @@ def test_small_commands_load_no_large_library(arguments: list[str]) -> None:
 import sys
 from portico.cli.main import run
 run({arguments})
-print([name for name in ("pydantic", "rich", "yaml", "asyncio", "ssl", "cryptography", "structlog", "starlette", "grpc")
+print([name for name in ("pydantic", "rich", "yaml", "asyncio", "ssl", "cryptography", "starlette", "grpc")
        if name in sys.modules], file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -48,7 +48,7 @@ print([name for name in ("pydantic", "rich", "yaml", "asyncio", "ssl", "cryptogr
 UNWANTED = {
     "alembic", "cryptography", "email", "fastapi", "google.protobuf", "grpc", "h11", "httpx", "importlib.metadata",
     "portico.agent.file_server", "portico.agent.proxy", "portico.agent.web", "portico.edge", "portico.model.endpoint",
-    "pydantic", "pydantic_core", "rich", "sqlalchemy", "starlette", "structlog", "uvicorn", "wsproto",
+    "pydantic", "pydantic_core", "rich", "sqlalchemy", "starlette", "uvicorn", "wsproto",
 }  # fmt: skip
 
 
@@ -60,7 +60,7 @@ from portico.agent.session import AgentSession
 async def connect(self, *, persistent): raise KeyboardInterrupt
 AgentSession.connect = connect
 from portico.cli.main import run
-run([*{arguments}, "--authtoken", "t", "--connect-url", "127.0.0.1:1", "--log", "false"])
+run([*{arguments}, "--authtoken", "t", "--connect-url", "127.0.0.1:1", "--log", "stdout", "--log-level", "crit"])
 print(*sys.modules)
 """
     environment = {**os.environ, "XDG_CONFIG_HOME": str(directory)}

@@ -5,7 +5,7 @@ import sys
 
 HEAVY = {
     "aiohttp", "asyncssh", "click", "cryptography", "envoy", "fastapi", "google", "grpc", "opentelemetry", "pydantic",
-    "rich", "sqlalchemy", "starlette", "structlog", "uvicorn", "yaml",
+    "rich", "sqlalchemy", "starlette", "uvicorn", "yaml",
 }  # fmt: skip
 
 
