@@ -119,8 +119,8 @@ class Session:
 
     @property
     def restless(self) -> bool:
-        """Whether there may be something to send, or a new timeout, or the session is over."""
-        return bool(self._control or self._ready) or self._answer_owed or self._sign_at is not None or self.closed
+        """Whether there may be something to send, or the session is over."""
+        return bool(self._control or self._ready) or self._answer_owed or self.closed
 
     @property
     def latency(self) -> float | None:

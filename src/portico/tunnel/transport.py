@@ -226,6 +226,8 @@ class SessionProtocol(asyncio.BufferedProtocol):
         self._dispatch(self.session.receive(data, time.monotonic()))
         if self.session.restless:
             self.flush_soon()
+        else:
+            self._arm_earlier(self.session.next_timeout())  # after an echo the next beat is nearer than the loss was
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, and with it every stream."""

@@ -149,6 +149,13 @@ async def test_heartbeats_measure_the_latency(make_pair: PairMaker) -> None:
     assert pair.relay.session.latency == pair.events[0].latency
 
 
+async def test_an_echo_that_owes_nothing_lets_the_next_beat_leave_in_time(make_pair: PairMaker) -> None:
+    pair = make_pair()
+    await pair.start()
+    pair.relay.start_heartbeat(0.02, 3600, expect_beats=False)
+    await until(lambda: len(pair.events) >= 3)
+
+
 async def test_a_peer_without_echo_is_dropped(make_pair: PairMaker) -> None:
     pair = make_pair()
     await pair.start()
