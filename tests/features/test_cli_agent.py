@@ -1,10 +1,8 @@
 """`portico http`, `tls`, `tcp` and `start` against a real edge: what they print works, and nothing is left behind."""
 
-import http.server
 import json
 import signal
 import subprocess
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -17,33 +15,14 @@ from kit.cli import COMMAND, PATIENCE, Terminal, running_agent
 from kit.curl import curl
 from kit.edge import RunningEdge
 from kit.polling import eventually
+from kit.service import answering_service
 from kit.visit import visit
-
-
-class _Hello(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        body = b"hello from the upstream"
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Hello)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield str(server.server_port)
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with answering_service(lambda _: b"hello from the upstream") as port:
+        yield str(port)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,9 +1,7 @@
 """People sign in with a real OpenID provider (Dex) at a real edge, and everything that must not let them in."""
 
-import http.server
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -15,35 +13,17 @@ from kit.browser import Browser
 from kit.dex import CLIENT_ID, CLIENT_SECRET, EMAIL, NAME, Dex, require_dex, running_dex
 from kit.edge import RunningEdge, running_edge
 from kit.polling import eventually
+from kit.sdk_fixtures import sdk_at
+from kit.service import answering_service
 
 HOST, OTHER = "app.localhost", "other.localhost"
 
 
-class Shown(http.server.BaseHTTPRequestHandler):
-    """Shows the request that came through."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        body = f"{self.path}\n{self.headers}".encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
-def service() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Shown)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def service() -> Iterator[int]:
+    """Shows the request that came through."""
+    with answering_service(lambda request: f"{request.path}\n{request.headers}".encode()) as port:
+        yield port
 
 
 @pytest.fixture(scope="module")
@@ -72,15 +52,11 @@ def policy(dex: Dex, **more: object) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def endpoints(edge: RunningEdge, dex: Dex, service: str) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in edge.agent_environment.items():
-            if name.startswith("PORTICO_"):
-                patch.setenv(name, value)
+def endpoints(edge: RunningEdge, dex: Dex, service: int) -> Iterator[None]:
+    with sdk_at(edge):
         portico.forward(service, url=f"https://{HOST}", traffic_policy=policy(dex))
         portico.forward(service, url=f"https://{OTHER}", traffic_policy=policy(dex))
         yield
-        portico.kill()
 
 
 def signed_in(edge: RunningEdge, dex: Dex) -> Browser:
@@ -214,7 +190,7 @@ def test_a_provider_that_is_away_lets_nobody_in(dex: Dex, edge: RunningEdge, end
         signed_in(edge, dex)
 
 
-def test_sessions_are_refreshed_and_end(dex: Dex, edge: RunningEdge, endpoints: None, service: str) -> None:
+def test_sessions_are_refreshed_and_end(dex: Dex, edge: RunningEdge, endpoints: None, service: int) -> None:
     config = policy(dex, userinfo_refresh_interval="1s", max_session_duration="1h")
     portico.kill()
     portico.forward(service, url=f"https://{HOST}", traffic_policy=config)

@@ -1,10 +1,8 @@
 """The gate's own process: it comes with the first policy that asks; that it, or Envoy, is replaced is not noticed."""
 
 import contextlib
-import http.server
 import os
 import signal
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +10,8 @@ import pytest
 import portico
 from kit.edge import RunningEdge
 from kit.polling import eventually
+from kit.sdk_fixtures import sdk_at
+from kit.service import answering_service
 from kit.visitor import Visitor
 
 INNER, OUTER = "https://inner.internal", "https://outer.localhost"
@@ -28,42 +28,20 @@ POLICY = {
 }
 
 
-class Ping(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "4")
-        self.end_headers()
-        self.wfile.write(b"pong")
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
-def service() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ping)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def service() -> Iterator[int]:
+    with answering_service(lambda _: b"pong") as port:
+        yield port
 
 
 @pytest.fixture(scope="module", autouse=True)
-def endpoints(edge: RunningEdge, service: str) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in edge.agent_environment.items():
-            if name.startswith("PORTICO_"):
-                patch.setenv(name, value)
+def endpoints(edge: RunningEdge, service: int) -> Iterator[None]:
+    with sdk_at(edge):
         portico.forward(service, url=INNER)
         with pytest.raises(LookupError):
             edge.child("gate")
         portico.forward(service, url=OUTER, traffic_policy=POLICY)
         yield
-        portico.kill()
 
 
 @pytest.fixture

@@ -263,23 +263,14 @@ def test_files(edge: RunningEdge, port: int, tmp_path: Path, version: int) -> No
             check(edge, url)
 
 
-@pytest.fixture
-def _environment(edge: RunningEdge, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name, value in edge.agent_environment.items():
-        if name.startswith("PORTICO_"):
-            monkeypatch.setenv(name, value)
-    yield
-    portico.kill()
-
-
-@pytest.mark.usefixtures("_environment")
+@pytest.mark.usefixtures("sdk_environment")
 @pytest.mark.parametrize("name", FAMILIES)
 def test_forward(edge: RunningEdge, port: int, name: str) -> None:
     family = FAMILIES[name]
     family.check(edge, portico.forward(port, proto=family.proto, **family.options).url())
 
 
-@pytest.mark.usefixtures("_environment")
+@pytest.mark.usefixtures("sdk_environment")
 async def test_somebody_signs_in(edge: RunningEdge, port: int) -> None:
     application = {"oidc_client_id": CLIENT_ID, "oidc_client_secret": CLIENT_SECRET}
     async with identity_provider() as provider:
@@ -307,7 +298,7 @@ async def signed_in(edge: RunningEdge, url: str) -> int:
     return (await asked("/headers")).status_code
 
 
-@pytest.mark.usefixtures("_environment")
+@pytest.mark.usefixtures("sdk_environment")
 @pytest.mark.parametrize(
     ("options", "told"),
     [

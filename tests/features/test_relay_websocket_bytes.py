@@ -53,6 +53,15 @@ async def opened(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
     return reader, writer
 
 
+async def stalled(address: str) -> asyncio.StreamWriter:
+    """A visitor who reads no more once his WebSocket is open."""
+    reader, writer = await opened(address)
+    writer.write(HANDSHAKE)
+    await reader.readuntil(b"\r\n\r\n")
+    reader._transport.pause_reading()  # type: ignore[attr-defined]
+    return writer
+
+
 @contextlib.asynccontextmanager
 async def websocket(address: str, **options: object) -> AsyncIterator[websockets.ClientConnection]:
     with socket.socket(socket.AF_UNIX) as raw:
@@ -269,11 +278,7 @@ async def test_a_check_by_connection_is_answered(relay: RelayProcess) -> None:
 
 async def test_thousands_of_tiny_frames_hold_nobody_up_and_cost_no_memory(relay: RelayProcess) -> None:
     agent = await relay.agent()
-    address = await bound(relay, agent)
-    reader, writer = await opened(address)
-    writer.write(HANDSHAKE)
-    await reader.readuntil(b"\r\n\r\n")
-    reader._transport.pause_reading()  # type: ignore[attr-defined]
+    writer = await stalled(await bound(relay, agent))
     before = relay.memory()
     for _ in range(64):
         writer.write(SMALL_PINGS * 4096)
@@ -315,11 +320,7 @@ async def test_bytes_survive_both_directions_at_once(relay: RelayProcess) -> Non
 
 async def test_a_visitor_who_does_not_read_holds_the_upstream_back(relay: RelayProcess) -> None:
     agent = await relay.agent()
-    address = await bound(relay, agent)
-    reader, writer = await opened(address)
-    writer.write(HANDSHAKE)
-    await reader.readuntil(b"\r\n\r\n")
-    reader._transport.pause_reading()  # type: ignore[attr-defined]
+    writer = await stalled(await bound(relay, agent))
     stream = (await agent.stream()).stream
     before = relay.memory()
     assert stream.write(bytes(32 << 20)) is None

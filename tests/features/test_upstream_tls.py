@@ -41,6 +41,7 @@ openssl req -new -key client.key -out client.csr -subj "/CN=ExampleClient"
 openssl x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out client.crt -days 365 -sha256 \
 -extfile <(printf "extendedKeyUsage = clientAuth")
 """
+pytestmark = pytest.mark.usefixtures("sdk_environment")
 
 
 class Made:
@@ -67,15 +68,6 @@ def upstream(made: Made) -> Iterator[int]:
     """nginx that speaks to nobody without a certificate of the document's CA."""
     with mutual_nginx(made.directory, made["server.crt"], made["server.key"], made["ca.crt"]) as port:
         yield port
-
-
-@pytest.fixture(autouse=True)
-def _environment(edge: RunningEdge, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name, value in edge.agent_environment.items():
-        if name.startswith("PORTICO_"):
-            monkeypatch.setenv(name, value)
-    yield
-    portico.kill()
 
 
 @row("0.1", by_hand="openssl req -x509 -new -nodes -key ca.key -sha256 -days 365 -out ca.crt -subj /CN=ExampleCA")

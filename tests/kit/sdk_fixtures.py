@@ -72,14 +72,22 @@ def agent(sdk: Sdk, sdk_edge: RunningEdge) -> Iterator[SdkProgram]:
         yield program
 
 
+@contextlib.contextmanager
+def sdk_at(edge: RunningEdge) -> Iterator[None]:
+    """Our own SDK finds this edge, and its listeners end with the block."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in edge.agent_environment.items():
+            if name.startswith("PORTICO_"):
+                patch.setenv(name, value)
+        yield
+        portico.kill()
+
+
 @pytest.fixture
-def sdk_environment(edge: RunningEdge, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Where our own SDK finds the module's edge; its listeners end with the test."""
-    for name, value in edge.agent_environment.items():
-        if name.startswith("PORTICO_"):
-            monkeypatch.setenv(name, value)
-    yield
-    portico.kill()
+def sdk_environment(edge: RunningEdge) -> Iterator[None]:
+    """Our own SDK finds the module's edge."""
+    with sdk_at(edge):
+        yield
 
 
 @pytest.fixture

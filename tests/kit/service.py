@@ -4,7 +4,7 @@ import contextlib
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -22,7 +22,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if path == "/slow":
             time.sleep(float(seconds))
-        body = f"served {self.path}\n".encode()
+        self.send_body(f"served {self.path}\n".encode())
+
+    def send_body(self, body: bytes) -> None:
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -44,14 +46,33 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
+def answering_service(answer: Callable[[BaseHTTPRequestHandler], bytes]) -> Iterator[int]:
+    """Answers each GET with what `answer` makes of it; yields the port, of 127.0.0.1."""
+
+    class Answering(_Handler):
+        def do_GET(self) -> None:
+            self.send_body(answer(self))
+
+    with _running(ThreadingHTTPServer(("127.0.0.1", 0), Answering)) as port:
+        yield port
+
+
+@contextlib.contextmanager
 def http_service(port: int = 0, *, pair: tuple[Path, Path] | None = None) -> Iterator[int]:
     """The service on 127.0.0.1, on a free port unless one is given, behind TLS if there is a pair; yields the port."""
-    with ThreadingHTTPServer(("127.0.0.1", port), _Handler) as server:
-        server.daemon_threads = True
-        if pair is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*pair)
-            server.socket = context.wrap_socket(server.socket, server_side=True)
+    server = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
+    if pair is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*pair)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    with _running(server) as taken:
+        yield taken
+
+
+@contextlib.contextmanager
+def _running(server: ThreadingHTTPServer) -> Iterator[int]:
+    server.daemon_threads = True
+    with server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_address[1]
         server.shutdown()
