@@ -30,7 +30,7 @@ from portico.translate.sni import SniTable
 from portico.translate.tls import secret_resource, ticket_keys_resource
 
 MARK = "x-mark-of-the-test"
-_PAUSE = 3.0
+_PAUSE, _PATIENCE = 3.0, 60.0
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -175,7 +175,7 @@ class TranslatedEdge:
         return await _get(reader, writer, host, path, headers or {})
 
     async def raw(self, server_name: str | None, data: bytes) -> bytes:
-        """What comes back for `data`, on TLS or (without a server name) plainly, until it ends or pauses."""
+        """What comes back for `data`, on TLS or (without a server name) plainly, until it ends or then pauses."""
         if server_name is None:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.http)
         else:
@@ -183,7 +183,7 @@ class TranslatedEdge:
         writer.write(data)
         answer = b""
         with contextlib.suppress(ConnectionError, TimeoutError):
-            while chunk := await asyncio.wait_for(reader.read(65_536), _PAUSE):
+            while chunk := await asyncio.wait_for(reader.read(65_536), _PAUSE if answer else _PATIENCE):
                 answer += chunk
         writer.close()
         return answer
