@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from portico.agent.bind import BindKind, BindRequest
 from portico.agent.dial import Dialer
+from portico.agent.edge_address import Trust
 from portico.agent.forwarder import Forwarder
 from portico.agent.inspector import CapturedRequest, Inspector
 from portico.agent.metrics import ConnectionFigures, ConnectionMeter
@@ -145,11 +146,12 @@ class Agent:
         inspector: Inspector | None = None,
         on_status: Callable[[SessionStatus], None] = lambda _: None,
         commands: Mapping[str, Command] | None = None,
+        trust: Trust | None = None,
     ) -> None:
         """Raises PorticoError: CERTIFICATE_INVALID where the edge's CAs cannot be read, those of `open_traces`."""
         self.inspector = inspector
         """Where requests of inspected endpoints are kept; None inspects nothing."""
-        self.session = AgentSession(settings, on_status, commands)
+        self.session = AgentSession(settings, on_status, commands, trust)
         self.endpoints: list[AgentEndpoint] = []
         self._meter = ConnectionMeter()
         self._file_servers: list[FileServer] = []

@@ -1,7 +1,11 @@
 """Where the edge is and what its certificate must be signed by: `connect_url` and `connect_cas`."""
 
+import os
 import re
 import ssl
+import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -63,7 +67,7 @@ def edge_context(connect_cas: str = "", pem: str = "", *, option: str = "connect
         if pem:
             context.load_verify_locations(cadata=pem)
         elif connect_cas in SYSTEM_CAS:
-            context.load_default_certs()
+            _trust_system(context)
         elif Path(connect_cas).is_dir():
             context.load_verify_locations(capath=connect_cas)
         else:
@@ -77,3 +81,39 @@ def edge_context(connect_cas: str = "", pem: str = "", *, option: str = "connect
         reason = getattr(error, "strerror", None) or error
         raise PorticoError(CERTIFICATE_INVALID, f"{option}: {connect_cas!r} cannot be read: {reason}") from None
     return context
+
+
+def _trust_system(context: ssl.SSLContext) -> None:
+    """What `load_default_certs` does, which keeps all other threads waiting meanwhile: 55 ms for 144 certificates."""
+    if sys.platform == "win32":
+        context.load_default_certs()
+        return
+    paths = ssl.get_default_verify_paths()
+    directories = os.environ.get(paths.openssl_capath_env, paths.openssl_capath)
+    for where in ({"cafile": paths.cafile}, {"capath": directories}):
+        if all(where.values()):
+            with suppress(OSError):  # where nobody can be trusted, handshakes say so
+                context.load_verify_locations(**where)
+
+
+class Trust:
+    """`edge_context(connect_cas)`, made in a thread of its own from now on: OpenSSL needs no interpreter for it."""
+
+    def __init__(self, connect_cas: str) -> None:
+        self._connect_cas = connect_cas
+        self._made: ssl.SSLContext | PorticoError | None = None
+        self._thread = threading.Thread(target=self._make, daemon=True, name="portico trust")
+        self._thread.start()
+
+    def context(self) -> ssl.SSLContext:
+        """The context, waited for. Raises PorticoError(CERTIFICATE_INVALID)."""
+        self._thread.join()
+        if isinstance(self._made, ssl.SSLContext):
+            return self._made
+        raise self._made or RuntimeError("the thread that reads certificates has failed")
+
+    def _make(self) -> None:
+        try:
+            self._made = edge_context(self._connect_cas)
+        except PorticoError as error:
+            self._made = error

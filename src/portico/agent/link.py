@@ -10,7 +10,7 @@ from typing import Final
 
 from portico.agent.dial import open_socket
 from portico.agent.dial_reason import DialError, DialReason, explain
-from portico.agent.edge_address import check_proxy, edge_context
+from portico.agent.edge_address import Trust, check_proxy, edge_context
 from portico.agent.edge_errors import edge_error
 from portico.agent.hand_over import hand_over
 from portico.agent.names import resolve
@@ -104,13 +104,17 @@ class Linker:
         on_stream: OnStream,
         on_event: Callable[[Event], None],
         commands: frozenset[str],
+        trust: Trust | None = None,
     ) -> None:
-        """`commands`: which of Stop, Restart and Update this agent obeys. Raises PorticoError(CERTIFICATE_INVALID)."""
+        """`commands`: which of Stop, Restart and Update this agent obeys; `trust` is what the settings say of it.
+
+        Raises PorticoError(CERTIFICATE_INVALID).
+        """
         self._settings = settings
         self._on_stream = on_stream
         self._on_event = on_event
         self._commands = commands
-        self._context = edge_context(settings.connect_cas, settings.edge_ca_pem)
+        self._context = trust.context() if trust else edge_context(settings.connect_cas, settings.edge_ca_pem)
         if settings.proxy_url:
             check_proxy(settings.proxy_url)
 

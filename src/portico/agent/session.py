@@ -14,6 +14,7 @@ from typing import Any, Final
 from portico.agent import network
 from portico.agent.backoff import Backoff
 from portico.agent.bind import BindKind, BindRequest
+from portico.agent.edge_address import Trust
 from portico.agent.edge_errors import edge_error
 from portico.agent.legs import Legs
 from portico.agent.link import NO_FACTS, EdgeFacts, EdgeLink, Identity, Linker
@@ -125,13 +126,17 @@ class AgentSession:
         settings: SessionSettings,
         on_change: Callable[[SessionStatus], None] = lambda _: None,
         commands: Mapping[str, Command] | None = None,
+        trust: Trust | None = None,
     ) -> None:
-        """`commands` maps Stop, Restart and Update to what obeys them. Raises PorticoError(CERTIFICATE_INVALID)."""
+        """`commands` maps Stop, Restart and Update to what obeys them; `trust` may be there already.
+
+        Raises PorticoError(CERTIFICATE_INVALID).
+        """
         self.settings = settings
         self.status = SessionStatus()
         self._on_change = on_change
         self._commands = dict(commands or {})
-        self._linker = Linker(settings, self._on_stream, self._on_event, frozenset(self._commands))
+        self._linker = Linker(settings, self._on_stream, self._on_event, frozenset(self._commands), trust)
         self._identity = Identity()
         self._link: EdgeLink | None = None
         self._legs: Legs | None = None

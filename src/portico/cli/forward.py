@@ -64,15 +64,17 @@ def tcp(**parameters: Any) -> int:
 
 
 def _forward(kind: str, parameters: dict[str, Any]) -> int:
-    from portico.cli.config.endpoints import forwardings
-    from portico.cli.config.pem import ask_on_terminal
-    from portico.cli.run import run_agent
-
     for sentence in deprecations(kind, parameters):
         warn(sentence)
     values = {**given(kind, parameters), "proto": kind, "addr": parameters.pop("upstream")}
     setup = Setup.take(parameters)
-    return run_agent(setup, forwardings("command_line", _tunnel(kind, values), ask_on_terminal()))
+    trust = setup.trust()  # is made while the rest is imported
+
+    from portico.cli.config.endpoints import forwardings
+    from portico.cli.config.pem import ask_on_terminal
+    from portico.cli.run import run_agent
+
+    return run_agent(setup, trust, forwardings("command_line", _tunnel(kind, values), ask_on_terminal()))
 
 
 def _tunnel(kind: str, values: dict[str, Any]) -> Any:

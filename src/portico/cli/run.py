@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from portico import event_loop
 from portico.agent.agent import Agent, AgentEndpoint
+from portico.agent.edge_address import Trust
 from portico.agent.inspector import DEFAULT_LIMIT, Inspector
 from portico.agent.session import SessionState, SessionStatus
 from portico.cli.config.endpoints import Forwarding, described_forwardings
@@ -26,25 +27,25 @@ _IMPORT_SWITCH_SECONDS: Final = 0.0005
 """With Python's own 5 ms, each turn of the event loop waits so long for the thread that imports."""
 
 
-def run_agent(setup: Setup, wanted: Sequence[Forwarding], *, persistent: bool = False) -> int:
+def run_agent(setup: Setup, trust: Trust, wanted: Sequence[Forwarding], *, persistent: bool = False) -> int:
     """Serve `wanted` until Ctrl-C, SIGTERM or the edge's word; returns the exit status. Raises PorticoError.
 
-    `persistent` goes on trying where the edge cannot be reached at the start.
+    `persistent` goes on trying where the edge cannot be reached at the start; `trust` is that of `setup`.
     """
     setup.session()  # what is wrong with the settings is said before the terminal changes
     with console_for(setup.agent) as console:
-        restart = event_loop.run(_serve(setup, wanted, console, persistent))
+        restart = event_loop.run(_serve(setup, trust, wanted, console, persistent))
     if restart:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the same program once more
     return 0
 
 
-async def _serve(setup: Setup, wanted: Sequence[Forwarding], console: Console, persistent: bool) -> bool:
-    return await _Run(setup, console).serve(wanted, persistent)
+async def _serve(setup: Setup, trust: Trust, wanted: Sequence[Forwarding], console: Console, persistent: bool) -> bool:
+    return await _Run(setup, trust, console).serve(wanted, persistent)
 
 
 class _Run:
-    def __init__(self, setup: Setup, console: Console) -> None:
+    def __init__(self, setup: Setup, trust: Trust, console: Console) -> None:
         self._console = console
         self._keys = setup.agent
         self._stop = asyncio.Event()
@@ -55,6 +56,7 @@ class _Run:
             inspector=None if limit < 0 else Inspector(limit or DEFAULT_LIMIT),
             on_status=self._on_status,
             commands={"Stop": self._obey_stop, "Restart": self._obey_restart} if setup.agent.remote_management else {},
+            trust=trust,
         )
 
     async def serve(self, wanted: Sequence[Forwarding], persistent: bool) -> bool:

@@ -11,6 +11,7 @@ from portico.model.errors import AUTHTOKEN_MISSING, OPTION_INVALID, PorticoError
 from portico.model.value import Value
 
 if TYPE_CHECKING:
+    from portico.agent.edge_address import Trust
     from portico.agent.settings import SessionSettings
     from portico.cli.config.models import AgentKeys, EndpointKeys, Tunnel
     from portico.logs import LogFormat
@@ -74,6 +75,12 @@ class Setup(Value, frozen=True):
         }
         chosen = {name: value for name in given if (value := given[name] or from_environment.get(name))}
         return cls(_with(agent, chosen), entries)
+
+    def trust(self) -> "Trust":
+        """Begins to read whom the agent trusts to be its edge."""
+        from portico.agent.edge_address import Trust
+
+        return Trust(self.agent.connect_cas or "")
 
     def session(self) -> "SessionSettings":
         """What the agent connects with. Raises PorticoError(AUTHTOKEN_MISSING | OPTION_INVALID)."""

@@ -25,19 +25,21 @@ def start(names: tuple[str, ...], everything: bool, nothing: bool, region: str |
     portico start web db
     portico start --all
     """
-    from portico.cli.config.endpoints import entry_forwardings
-    from portico.cli.config.pem import ask_on_terminal
-    from portico.cli.run import run_agent
-
     if region is not None:
         warn("--region is deprecated; use --connect-url")
     if sum((bool(names), everything, nothing)) != 1:
         raise click.UsageError("give names of endpoints, or --all, or --none")
     setup = Setup.take(parameters)
+    trust = setup.trust()  # is made while the rest is imported
+
+    from portico.cli.config.endpoints import entry_forwardings
+    from portico.cli.config.pem import ask_on_terminal
+    from portico.cli.run import run_agent
+
     known, ask = setup.entries, ask_on_terminal()
     chosen = _every(known) if everything else _known(names, list(known))
     wanted = tuple(one for name in chosen for one in entry_forwardings(name, known[name], ask))
-    return run_agent(setup, wanted, persistent=True)
+    return run_agent(setup, trust, wanted, persistent=True)
 
 
 def _every(known: Iterable[str]) -> list[str]:

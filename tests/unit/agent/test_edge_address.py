@@ -1,10 +1,11 @@
+import ssl
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portico.agent.edge_address import EdgeAddress, edge_context
+from portico.agent.edge_address import EdgeAddress, Trust, edge_context
 from portico.model.errors import CERTIFICATE_INVALID, OPTION_INVALID, PorticoError
 
 
@@ -57,3 +58,25 @@ def test_unreadable_cas(tmp_path: Path, content: bytes | None) -> None:
 @pytest.mark.parametrize("word", ["", "host", "trusted"])
 def test_the_systems_cas(word: str) -> None:
     assert edge_context(word).check_hostname
+
+
+@pytest.mark.parametrize("file", [None, "nowhere.pem", "nothing.pem"])
+def test_the_systems_cas_are_those_that_python_knows(
+    file: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if file is not None:
+        (tmp_path / "nothing.pem").write_text("nothing")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / file))
+        monkeypatch.setenv("SSL_CERT_DIR", f"{tmp_path}:{tmp_path / 'nowhere'}")
+    usual = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    usual.load_default_certs()
+    assert edge_context("host").get_ca_certs() == usual.get_ca_certs()
+
+
+def test_trust_is_the_context_or_says_why_there_is_none(tmp_path: Path) -> None:
+    assert Trust("").context().get_ca_certs() == edge_context("").get_ca_certs()
+    trust = Trust(str(tmp_path / "nowhere.pem"))
+    for _ in range(2):
+        with pytest.raises(PorticoError, match="there is no file") as caught:
+            trust.context()
+        assert caught.value.code is CERTIFICATE_INVALID
