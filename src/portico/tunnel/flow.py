@@ -20,10 +20,10 @@ class Flow:
 
 NARROW: Final = Flow(window=0x40000, widest=0x40000, frame=0x8000, crowded=0x10000)
 """muxado's own, which every ngrok SDK expects; the start of every session."""
-WIDE: Final = Flow(window=0x100000, widest=0x800000, frame=0xFFF8, crowded=0x40000)
+WIDE: Final = Flow(window=0x100000, widest=0x800000, frame=0x1FFF8, crowded=0x40000)
 """What Portico's agent and relay agree on with Auth: 1.6 Gbit/s at 40 ms, and fewer turns for a byte.
 
-A frame fills four TLS records with its header.
+A frame fills eight TLS records with its header.
 """
 WIDENED: Final = 0x2000000
 """Bytes by which all streams of a session together may be wider than they began."""
