@@ -3,7 +3,7 @@
 import itertools
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,14 +14,13 @@ import pytest_asyncio
 
 from kit.explained import Upstreams, ask, differences, explained
 from kit.geoip import databases
-from kit.policies import policy_text, rule
+from kit.policies import Served, policy_text, rule, serving
 from kit.translated import Answer, TranslatedEdge, endpoint, http_upstream, translated_edge
 from portico.model.endpoint import EdgeTls, UnixSocket
 from portico.model.geoip import GeoDatabases
 from portico.policy.request import Visit
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-Told = Callable[..., Awaitable[str]]
 _numbers = itertools.count()
 JA4 = re.compile(r"t1[23][di]\d{4}\w\w_[0-9a-f]{12}_[0-9a-f]{12}")
 TOLD = "x-told"
@@ -39,15 +38,8 @@ async def upstream(edge: TranslatedEdge) -> UnixSocket:
 
 
 @pytest.fixture
-def served(edge: TranslatedEdge, upstream: UnixSocket) -> Told:
-    """Publishes an endpoint with a policy, and gives its host."""
-
-    async def publish(policy: str, url: str = "") -> str:
-        name = f"f{next(_numbers)}.edge.test"
-        await edge.publish(endpoint(url or f"https://{name}", upstream, traffic_policy=policy, owner="me"))
-        return name
-
-    return publish
+def served(edge: TranslatedEdge, upstream: UnixSocket) -> Served:
+    return serving(edge, upstream)
 
 
 def telling(*expressions: str) -> str:
@@ -61,7 +53,7 @@ def told(answer: Answer) -> str:
     return found[1]
 
 
-async def test_the_fingerprint_of_the_handshake(edge: TranslatedEdge, served: Told) -> None:
+async def test_the_fingerprint_of_the_handshake(edge: TranslatedEdge, served: Served) -> None:
     host = await served(telling("conn.tls.ja4_fingerprint"))
     found = [told(await edge.get(host)) for _ in range(2)]
     assert JA4.fullmatch(found[0])
@@ -72,7 +64,7 @@ async def test_the_fingerprint_of_the_handshake(edge: TranslatedEdge, served: To
     assert other.startswith("t12")
 
 
-async def test_when_the_connection_began(edge: TranslatedEdge, served: Told) -> None:
+async def test_when_the_connection_began(edge: TranslatedEdge, served: Served) -> None:
     host = await served(telling("string(conn.ts.start)", "conn.ts.start <= req.ts.header_received"))
     before = datetime.now(UTC)
     reader, writer = await edge.open(host)
@@ -93,7 +85,7 @@ async def test_when_the_connection_began(edge: TranslatedEdge, served: Told) -> 
     assert before - rounding <= first <= datetime.now(UTC)
 
 
-async def test_the_certificate_that_visitors_see(edge: TranslatedEdge, served: Told) -> None:
+async def test_the_certificate_that_visitors_see(edge: TranslatedEdge, served: Served) -> None:
     server = "conn.tls.server"
     host = await served(
         telling(f"{server}.san.dns_names.join(',')", f"{server}.subject.common_name", f"{server}.subject")
@@ -135,7 +127,7 @@ PLACES = (
         ("127.0.0.3", "||||0||false"),
     ],
 )
-async def test_places_of_visitors(edge: TranslatedEdge, served: Told, address: str, values: str) -> None:
+async def test_places_of_visitors(edge: TranslatedEdge, served: Served, address: str, values: str) -> None:
     host = await served(telling(*PLACES))
     upstreams = Upstreams()
     await edge.publish(
@@ -146,7 +138,7 @@ async def test_places_of_visitors(edge: TranslatedEdge, served: Told, address: s
     assert list(seen.upstream.headers[TOLD]) == [values]
 
 
-async def test_nobody_forges_a_fact_and_no_upstream_sees_one(edge: TranslatedEdge, served: Told) -> None:
+async def test_nobody_forges_a_fact_and_no_upstream_sees_one(edge: TranslatedEdge, served: Served) -> None:
     names = ("conn-tls-ja4-fingerprint", "city", "country", "asn", "anon-tor", "conn-tls-client-san-ip-addresses")
     forged = {f"x-edge-fact-{name}": "true" for name in names}
     ips = "conn.tls.client.san.ip_addresses"
@@ -163,7 +155,7 @@ async def test_nobody_forges_a_fact_and_no_upstream_sees_one(edge: TranslatedEdg
     assert "x-forged" not in answer.text
 
 
-async def test_the_response_knows_what_the_request_was_told(edge: TranslatedEdge, served: Told) -> None:
+async def test_the_response_knows_what_the_request_was_told(edge: TranslatedEdge, served: Served) -> None:
     rules = [rule(("add-headers", {"headers": {TOLD: "${conn.tls.ja4_fingerprint} ${conn.geo.country_code}"}}))]
     answer = await edge.get(await served(policy_text(response=rules)))
     ja4, country = answer.headers[TOLD].split()
@@ -171,9 +163,9 @@ async def test_the_response_knows_what_the_request_was_told(edge: TranslatedEdge
     assert country == "DE"
 
 
-async def test_facts_on_the_way_to_an_internal_endpoint(edge: TranslatedEdge, served: Told) -> None:
+async def test_facts_on_the_way_to_an_internal_endpoint(edge: TranslatedEdge, served: Served) -> None:
     inner = telling("conn.tls.ja4_fingerprint", "conn.geo.city")
-    await served(inner, "https://facts.internal")
+    await served(inner, url="https://facts.internal")
     outer = policy_text(
         rule(("add-headers", {"headers": {"x-outer": "${conn.geo.country_code}"}})),
         rule(("forward-internal", {"url": "https://facts.internal"})),
@@ -182,7 +174,7 @@ async def test_facts_on_the_way_to_an_internal_endpoint(edge: TranslatedEdge, se
     assert JA4.match(told(answer))
     assert told(answer).endswith("|München")
     assert "x-outer: DE" in answer.text
-    await served("", "https://plain.internal")
+    await served("", url="https://plain.internal")
     forwarding = policy_text(
         rule(("add-headers", {"headers": {"x-outer": "${conn.geo.country_code}"}})),
         rule(("forward-internal", {"url": "https://plain.internal"})),

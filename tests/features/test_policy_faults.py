@@ -1,8 +1,7 @@
 """Visitors and faults that try a policy's doors: nobody comes through, and others are served meanwhile."""
 
 import asyncio
-import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,14 +9,12 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from kit.policies import policy_text, rule
+from kit.policies import Served, policy_text, rule, serving
 from kit.translated import TranslatedEdge, endpoint, http_upstream, translated_edge
 from portico.model.endpoint import UnixSocket
 from portico.translate.clusters import gate_cluster
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-Served = Callable[..., Awaitable[str]]
-_numbers = itertools.count()
 SIGN_IN = {"issuer_url": "https://login.example.com", "client_id": "a", "client_secret": "a-long-secret"}
 TOKENS = {
     "issuer": {"allow_list": [{"value": "https://login.example.com"}]},
@@ -49,12 +46,7 @@ async def upstream(edge: TranslatedEdge) -> UnixSocket:
 
 @pytest.fixture
 def served(edge: TranslatedEdge, upstream: UnixSocket) -> Served:
-    async def publish(policy: str) -> str:
-        name = f"v{next(_numbers)}.edge.test"
-        await edge.publish(endpoint(f"https://{name}", upstream, traffic_policy=policy, owner="me"))
-        return name
-
-    return publish
+    return serving(edge, upstream)
 
 
 @pytest.mark.parametrize("action", ASKS_THE_GATE)

@@ -1,22 +1,19 @@
 """How policies run in a real Envoy: order, phases, hops to internal endpoints, and what happens when one fails."""
 
-import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from kit.policies import policy_text, rule
+from kit.policies import Served, policy_text, rule, serving
 from kit.translated import Answer, TranslatedEdge, endpoint, http_upstream, translated_edge
 from portico.model.endpoint import UnixSocket
 from portico.translate.policy.runtime_source import request_script
 from portico.translate.policy.slots import TOKEN_HEADER
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-Served = Callable[..., Awaitable[str]]
-_numbers = itertools.count()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -32,14 +29,7 @@ async def upstream(edge: TranslatedEdge) -> UnixSocket:
 
 @pytest.fixture
 def served(edge: TranslatedEdge, upstream: UnixSocket) -> Served:
-    """Publishes an endpoint with a policy, and gives its host."""
-
-    async def publish(policy: str, host: str = "") -> str:
-        name = host or f"p{next(_numbers)}.edge.test"
-        await edge.publish(endpoint(f"https://{name}", upstream, traffic_policy=policy, owner="me"))
-        return name
-
-    return publish
+    return serving(edge, upstream)
 
 
 def passed(answer: Answer) -> bool:
