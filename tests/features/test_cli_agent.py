@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kit.cli import COMMAND, PATIENCE, Terminal, running_agent
+from kit.cli import COMMAND, LATER, PATIENCE, Terminal, running_agent
 from kit.curl import curl
 from kit.edge import RunningEdge
 from kit.polling import eventually
@@ -36,6 +37,21 @@ def test_the_url_that_is_logged_works_until_the_agent_is_told_to_stop(
         assert agent.stop(number) == 0
         assert agent.stderr() == ""
         assert eventually(lambda: curl(url, edge.ca).status == 404)
+
+
+def test_the_endpoint_is_up_before_anything_large_is_loaded(edge: RunningEdge, upstream: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-X", "importtime", *COMMAND[1:], "http", upstream, "--log", "stderr"]
+    environment = {**edge.agent_environment, "XDG_CONFIG_HOME": str(tmp_path)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as agent:
+        assert agent.stderr is not None
+        loaded = set()
+        for line in agent.stderr:
+            if "endpoint online" in line:
+                break
+            loaded.add(line.rpartition("|")[2].strip())
+        agent.kill()
+    assert "portico.agent.session" in loaded
+    assert not LATER & loaded
 
 
 def test_tcp(edge: RunningEdge, upstream: str) -> None:
