@@ -126,7 +126,7 @@ class SshUser:
             yield Ssh(process)
         finally:
             if process.poll() is None:
-                # OpenSSH up to 9.2 notes a SIGTERM that comes just before its poll(2) with the next keepalive: 15 s.
+                # OpenSSH 9.2 waits in poll(2): of a SIGTERM just before it knows with the next keepalive, 15 s later.
                 process.kill()
             process.communicate(timeout=PATIENCE)
 
