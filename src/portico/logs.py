@@ -5,7 +5,6 @@ Code logs with `logging.getLogger(__name__)` and puts its facts into `extra`, ne
 no values of variables, which may be secrets.
 """
 
-import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -63,6 +62,8 @@ class _Lines(logging.Formatter):
 
 
 def _json(facts: Facts) -> str:
+    import json
+
     return json.dumps(facts, default=repr)
 
 

@@ -5,7 +5,6 @@
 
 import ipaddress
 import re
-import secrets
 from typing import Final
 
 from portico.model.errors import URL_INVALID, PorticoError
@@ -88,5 +87,7 @@ def candidates(host: str) -> list[str]:
 
 def random_name(domain: str) -> str:
     """A new name under `domain`, two words and four characters: about 3.8 billion, so a collision is a retry."""
+    import secrets  # brings hashes and HMAC, which agents, who make no names, do without
+
     tail = "".join(secrets.choice("abcdefghijkmnpqrstuvwxyz23456789") for _ in range(4))
     return f"{secrets.choice(_FIRST)}-{secrets.choice(_SECOND)}-{tail}.{domain}"

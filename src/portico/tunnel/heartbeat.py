@@ -4,7 +4,7 @@ A Rust SDK whose beat is not echoed never beats again, so echoes are never skipp
 heartbeat stream floods 65,535 empty frames, so a heartbeat stream is never finished by its opener (observed).
 """
 
-import secrets
+import os
 from typing import Final
 
 NONCE_SIZE: Final = 4
@@ -37,7 +37,7 @@ class Heartbeat:
         """The nonce to send, if one is due; none while the last one is unanswered."""
         if now < self._beat_at or self._nonce is not None:
             return None
-        self._nonce = secrets.token_bytes(NONCE_SIZE)
+        self._nonce = os.urandom(NONCE_SIZE)
         self._sent_at = now
         self._beat_at = now + self.interval
         return self._nonce

@@ -1,6 +1,5 @@
 """From what files and flags say to the agent's own values: the one place where the two vocabularies meet."""
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -53,6 +52,8 @@ def entry_forwardings(
 
 def described_forwardings(description: dict[str, Any]) -> tuple[Forwarding, ...]:
     """What to start for one entry of `endpoints:` or `tunnels:` that a program wrote as JSON. Raises PorticoError."""
+    import json
+
     from portico.cli.config.document import validate
     from portico.yaml_source import parse
 

@@ -1,6 +1,5 @@
 """The text of a traffic policy, from wherever it is kept. What it means is the edge's matter."""
 
-import json
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +24,8 @@ def policy_text(tunnel: Tunnel) -> str:
         raise PorticoError(OPTION_INVALID, f"{' and '.join(named)} exclude each other")
     inline = tunnel.traffic_policy or tunnel.policy
     if inline is not None:
+        import json
+
         return json.dumps(inline)
     if tunnel.traffic_policy_file is not None:
         return _checked(_read(tunnel.traffic_policy_file), tunnel.traffic_policy_file)
