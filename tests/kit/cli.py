@@ -21,7 +21,8 @@ COMMAND = (sys.executable, "-m", "portico.cli.main")
 LATER = {
     "alembic", "cryptography", "email", "fastapi", "google.protobuf", "grpc", "h11", "httpx", "importlib.metadata",
     "json", "portico.agent.file_server", "portico.agent.proxy", "portico.agent.web", "portico.edge",
-    "portico.model.endpoint", "pydantic", "pydantic_core", "rich", "secrets", "sqlalchemy", "starlette", "uvicorn", "wsproto",
+    "portico.model.endpoint", "pydantic", "pydantic_core", "rich", "secrets", "sqlalchemy", "starlette", "uvicorn",
+    "wsproto",
 }  # fmt: skip
 """Modules that no agent loads before its first endpoint is up: each would be waited for."""
 
