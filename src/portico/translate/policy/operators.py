@@ -119,7 +119,8 @@ def _not(pieces: tuple[Piece, ...], type_: str) -> Piece:
 
 def _index(pieces: tuple[Piece, ...], type_: str) -> Piece:
     function = {"list": "P.op.item", "map": "P.op.entry"}.get(pieces[0].kind, "P.op.index")
-    return call(function, pieces, type_, fails=True)
+    # Of a map that nobody knows the checker only says what stands around it wants.
+    return call(function, pieces, type_ if pieces[0].known else "dyn", fails=True)
 
 
 def _in(pieces: tuple[Piece, ...], type_: str) -> Piece:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kit.agreement import FAILED, agree, by_lua
@@ -51,12 +51,14 @@ FORMS = {
         *("({a.string} + {b.string})", "({a.bool} ? {a.string} : {b.string})", "string({a.int})", "string({a.bool})"),
         *("({a.string}).substring({a.int})", "({a.string}).replace({b.string}, 'x')", "({a.string}).charAt({b.int})"),
         *("({a.list}).join('-')", "({a.string}).trim()", "({a.string}).reverse()"),
+        "vars.m[{a.string}]",
     ],
     "bool": [
         *("({a.bool} && {b.bool})", "({a.bool} || {b.bool})", "!({a.bool})", "({a.int} < {b.int})"),
         *("({a.int} == {b.int})", "({a.string} != {b.string})", "({a.string} <= {b.string})"),
         *("({a.bool} ? {b.bool} : {a.bool})", "({a.int} in {b.list})", "({a.string}).startsWith({b.string})"),
         *("({a.list}).all(x, {b.bool} || x == {b.int})", "({a.list}).exists(x, dyn(x) == {b.string} || {b.bool})"),
+        *("vars.m[{a.string}]", "(vars.m[{a.string}] < {b.int})", "(vars.m[{a.string}] == {b.string})"),
         *("({a.list}).exists_one(x, x == {b.int})", "({a.list} == {b.list})", "({a.list}).all(x, dyn(x) > {b.int})"),
     ],
     "list": [
@@ -102,8 +104,16 @@ VISITS = st.fixed_dictionaries(
 )
 
 
+def visited(**entries: Any) -> dict[str, Any]:
+    return {"i": 0, "j": 0, "s": "", "t": "", "b": False, "c": False, "l": [], "k": [], "m": entries}
+
+
 @settings(max_examples=200, deadline=None)
 @given(EXPRESSIONS, VISITS)
+@example({"int": "0 + vars.m['a']"}, visited(a=None))
+@example({"bool": "vars.m['a'] < 1"}, visited(a="x"))
+@example({"string": "'x' + vars.m['a']"}, visited(a=1))
+@example({"bool": "vars.m['a'].startsWith('x')"}, visited(a=[]))
 def test_any_expression_agrees(texts: dict[str, str], variables: dict[str, Any]) -> None:
     values = {"vars": variables, "req.url.path": "/é/a", "req.headers": {"a": ["x"]}}
     for text in texts.values():
