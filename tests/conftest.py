@@ -1,5 +1,6 @@
 """Fixtures that several folders of tests share."""
 
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,11 @@ settings.load_profile("portico")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker of `kit.rows` known."""
+    """Make the marker of `kit.rows` known, and Ctrl-C heard."""
     config.addinivalue_line("markers", "row(*numbers): rows of docs/acceptance.md that the test shows")
+    # A background job of a shell ignores Ctrl-C, and so would what tests start and interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module")
