@@ -57,8 +57,8 @@ def started() -> Iterator[Started]:
         yield Started(process, Path(words[1]), told)
     finally:
         if process.poll() is None:
-            process.kill()
-            process.wait()
+            process.terminate()  # it ends what it has started
+            process.wait(60)
         process.stdout.close()
 
 
