@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "policy": ("portico.cli.policy:policy", "Check and explain traffic policies."),
     "api": ("portico.cli.api:api", "Call the edge's REST API."),
     "diagnose": ("portico.cli.diagnose:diagnose", "Find out why the edge cannot be reached."),
+    "service": ("portico.cli.service.command:service", "Run the agent as a service of this machine."),
     "edge": ("portico.cli.edge:edge", "Run an edge: the public side."),
     "version": ("portico.cli.about:version", "Print the version."),
     "completion": ("portico.cli.about:completion", "Print the completion script of a shell."),

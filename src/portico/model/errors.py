@@ -290,3 +290,9 @@ API_UNREACHABLE = _code(
     20_081, "Cannot reach the API", "Check --api-url and the network; `portico diagnose` shows each step."
 )
 API_REFUSED = _code(20_082, "The API refused the request", "The message has the edge's reason.")
+SERVICE_MANAGER_MISSING = _code(
+    20_083, "No service manager", "Let what starts services here run `portico start --all --config FILE`."
+)
+SERVICE_EXISTS = _code(20_084, "The service is installed already", "`portico service uninstall` takes it away.")
+SERVICE_MISSING = _code(20_085, "The service is not installed", "Install it with `portico service install`.")
+SERVICE_REFUSED = _code(20_086, "The service manager refused", "The message has its reason.")
