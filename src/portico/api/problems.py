@@ -81,7 +81,7 @@ def invalid(errors: Sequence[Mapping[str, Any]]) -> PorticoError:
 
 def _lines(errors: Iterable[Mapping[str, Any]]) -> Iterable[str]:
     for error in errors:
-        place = ".".join(str(part) for part in error["loc"][1:])
+        place = ".".join(str(part) for part in error["loc"][1:]) or "the body"
         text = "this field is unknown" if error["type"] == "extra_forbidden" else _sentence(error["msg"])
         yield f"{place}: {text}"
 

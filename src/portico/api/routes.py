@@ -17,7 +17,7 @@ from pydantic import BaseModel, create_model
 from portico.api.ports import Node
 from portico.api.problems import Problem
 from portico.api.resource import Call, Caller, Resource, StoredResource, list_field, owner_of_new
-from portico.api.shapes import View
+from portico.api.shapes import Text, View
 from portico.model.errors import API_CHANGED_MEANWHILE, API_NOT_FOUND, API_QUERY_UNKNOWN, PorticoError
 from portico.store.store import Store, Unit
 
@@ -29,6 +29,7 @@ SCANNED: Final = 5_000
 BATCH: Final = 1_000
 FILTER: Final = "CEL over the fields of one entry: `obj.created_at >= daysAgo(7) && obj.description.contains('x')`."
 JSON: Final = "application/json"
+BeforeId = Annotated[Text | None, Query(description="Entries made before this one.")]
 IfMatch = Annotated[
     str | None, Header(alias="If-Match", description="ETag that the resource must still have, else 412.")
 ]
@@ -139,7 +140,7 @@ def _list(resource: Resource[Any], context: Context) -> Callable[..., Any]:
 
     async def entries(
         request: Request,
-        before_id: Annotated[str | None, Query(description="Entries made before this one.")] = None,
+        before_id: BeforeId = None,
         limit: Annotated[int, Query(ge=1, le=MOST_ENTRIES, description="Entries at most.")] = MOST_ENTRIES,
         filter: Annotated[str | None, Query(description=FILTER)] = None,  # noqa: A002 - its name in ngrok's API
     ) -> Response:
@@ -198,7 +199,7 @@ def _list_within(outer: Resource[Any], inner: Resource[Any], name: str, context:
     async def entries(
         request: Request,
         id: str,  # noqa: A002 - its name in the path
-        before_id: Annotated[str | None, Query(description="Entries made before this one.")] = None,
+        before_id: BeforeId = None,
         limit: Annotated[int, Query(ge=1, le=MOST_ENTRIES, description="Entries at most.")] = MOST_ENTRIES,
     ) -> Response:
         call = context.call(request)

@@ -13,6 +13,10 @@ MOST_RULES: Final = 100
 def _plain(text: str) -> str:
     if "\0" in text:
         raise ValueError("it contains a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # JSON can write it, and neither a database nor an answer can
+        raise ValueError("it contains half of a surrogate pair") from None
     return text
 
 

@@ -47,6 +47,7 @@ async def test_lists_are_paged_newest_first_by_full_addresses(api: Api) -> None:
         ("limit=many", "ERR_NGROK_233"),
         ("filtr=true", "ERR_NGROK_231"),
         ("limit=5&page=2", "ERR_NGROK_231"),
+        ("before_id=%00", "ERR_NGROK_215"),
     ],
 )
 async def test_wrong_queries_are_refused(api: Api, query: str, code: str) -> None:
@@ -63,6 +64,33 @@ async def test_all_that_is_wrong_with_a_body_is_told_at_once_and_not_repeated(ap
     assert set(lines) == {"description", "metadata", "secret", "acl.0"}
     assert "400 bytes" in lines["description"]
     assert "hush" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/users", '"email": "a@b.test", "name"'),
+        ("/users", '"email": "a@b.test", "name": "anna", "owner_id"'),
+        ("/vault_secrets", '"name": "s", "vault_name": "v", "value"'),
+        ("/vault_secrets", '"name": "s", "value": "x", "vault_name"'),
+        ("/reserved_domains", '"domain": "x.test", "certificate_id"'),
+        ("/ip_policy_rules", '"cidr": "192.0.2.0/24", "action": "allow", "ip_policy_id"'),
+        ("/credentials", '"description"'),
+    ],
+)
+async def test_half_of_a_surrogate_pair_is_no_text(api: Api, path: str, field: str) -> None:
+    await api.make("/vaults", {"name": "v"})
+    headers = {"Authorization": f"Bearer {api.key}", "ngrok-version": "2", "Content-Type": "application/json"}
+    answer = await api.raw("POST", path, headers=headers, content="{" + field + r': "\ud800"}')
+    problem = answer.json()
+    assert (answer.status_code, problem["error_code"]) == (400, "ERR_NGROK_215")
+    name = field.rpartition(" ")[2].strip('"')
+    assert problem["msg"] == f"{name}: it contains half of a surrogate pair"
+
+
+async def test_a_body_that_is_missing_is_called_by_its_name(api: Api) -> None:
+    answer = await api.send("POST", "/users")
+    assert (answer.status_code, answer.json()["msg"]) == (400, "the body: field required")
 
 
 async def test_unknown_fields_alone_have_their_own_code(api: Api) -> None:
