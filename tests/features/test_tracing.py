@@ -129,7 +129,8 @@ def test_the_edges_trace_reaches_a_service_behind_an_agent(edge: RunningEdge) ->
 def test_the_agents_inspector_shows_the_trace(edge: RunningEdge) -> None:
     with web_service() as service, running_agent(edge, "http", str(service)) as agent:
         seen = visit(edge, agent.url(), "/headers", headers={"traceparent": VISITORS}).json()
-        (entry,) = until(lambda: inspected(agent.record("address")["address"]))
+        address = agent.record("address")["address"]
+        (entry,) = until(lambda: inspected(address))
         assert agent.stop() == 0
     shown = {name.lower(): values for name, values in entry["request"]["headers"].items()}
     assert shown["traceparent"] == [seen["traceparent"]]
