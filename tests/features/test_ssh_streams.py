@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from kit.edge import RunningEdge
+from kit.polling import eventually
 from kit.ssh import SshUser
 from kit.visit import trust
 
@@ -92,11 +93,13 @@ def test_bulk_both_ways_at_once_keeps_its_digest(user: SshUser) -> None:
             sending.result()
 
     with upstream(exchange) as port, user.forward("-R", f"0:127.0.0.1:{port}", user.door, "tcp") as (_, url):
+        wanted = expected()
         with dial(url) as visitor, ThreadPoolExecutor() as threads:
             sending = threads.submit(send_bulk, visitor)
-            assert digest_of_rest(visitor) == expected()
+            assert digest_of_rest(visitor) == wanted
             sending.result()
-        assert received == [expected()]
+        eventually(lambda: received)  # what was sent may still be under way
+        assert received == [wanted]
 
 
 def test_a_visitor_who_has_finished_still_gets_the_answer(user: SshUser) -> None:

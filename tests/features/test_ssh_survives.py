@@ -35,6 +35,17 @@ def killed(edge: RunningEdge, name: str) -> None:
     eventually(lambda: edge.child(name) != old)
 
 
+def only_session(user: SshUser) -> dict[str, str]:
+    """The one that is there, once the edge has heard of the others' ends."""
+
+    def sessions() -> list[dict[str, str]]:
+        found: list[dict[str, str]] = user.api("GET", "/tunnel_sessions").json()["tunnel_sessions"]
+        assert len(found) == 1, found
+        return found
+
+    return eventually(sessions)[0]
+
+
 def test_a_killed_door_refuses_nobody_and_touches_no_agent(user: SshUser, edge: RunningEdge, service: int) -> None:
     words = ("-R", f"again.example.org:443:localhost:{service}", user.door, "http")
     listener = portico.forward(
@@ -76,14 +87,13 @@ def test_nothing_notices_that_control_was_killed(user: SshUser, edge: RunningEdg
             status, _, errors = rival.finish()
             assert (status, "already online" in errors) == (1, True)
         assert visitor.get(url)[0] == 200
-        sessions = user.api("GET", "/tunnel_sessions").json()["tunnel_sessions"]
-        assert [session["transport"] for session in sessions] == ["ssh"]
+        assert only_session(user)["transport"] == "ssh"
         assert ssh.process.poll() is None
 
 
 def test_the_operator_stops_a_session(user: SshUser, edge: RunningEdge, service: int) -> None:
     with user.forward("-R", f"0:localhost:{service}", user.door, "http") as (ssh, _):
-        session = user.api("GET", "/tunnel_sessions").json()["tunnel_sessions"][0]
+        session = only_session(user)
         user.api("POST", f"/tunnel_sessions/{session['id']}/stop", json={})
         status, _, errors = ssh.finish()
         assert (status, "stopped by the edge's operator" in errors) == (1, True)
