@@ -18,6 +18,7 @@ import websockets
 
 import portico
 from kit.edge import RunningEdge
+from kit.ports import free_port
 from kit.upstream import HttpUpstream
 from kit.websocket_bytes import PARTING_SECONDS
 from portico.agent.dial import Dialer
@@ -65,8 +66,8 @@ async def visitor(trust: ssl.SSLContext, *, http2: bool = False) -> AsyncIterato
 
 
 @asynccontextmanager
-async def raw_upstream(serve) -> AsyncIterator[int]:
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+async def raw_upstream(serve, port: int = 0) -> AsyncIterator[int]:
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -287,7 +288,7 @@ async def test_an_upstream_that_is_down_is_said_and_recovers(
         writer.close()
 
     async with visitor(trust) as client:
-        async with raw_upstream(serve) as port:
+        async with raw_upstream(serve, free_port()) as port:  # which nobody else takes while it is away
             url = (await forward(edge, port)).url()
             assert (await client.get(url)).status_code == 204
         answer = await client.get(url, headers={"accept": accept})

@@ -15,6 +15,7 @@ from kit.curl import curl
 from kit.edge import RunningEdge
 from kit.key_pairs import KeyPairs
 from kit.polling import eventually
+from kit.ports import free_port
 from kit.rows import row
 from kit.service import http_service
 from kit.ssh import SshUser
@@ -114,7 +115,7 @@ def test_tcp_takes_the_next_port_or_the_asked_for_one(user: SshUser, edge: Runni
 
 
 def test_several_forwards_of_one_connection_do_not_mix(user: SshUser, edge: RunningEdge, service: int) -> None:
-    with http_service() as other:
+    with http_service(free_port()) as other:
         places = ("0", "0", "one.example.org:443", "two.example.org:443")
         ports = (service, other, service, other)
         forwards = [
@@ -175,9 +176,7 @@ def test_without_a_command_the_port_says_the_protocol(user: SshUser, edge: Runni
 
 
 def test_an_upstream_that_is_down_is_named(user: SshUser, edge: RunningEdge) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        closed = reserved.getsockname()[1]
-    with user.forward("-R", f"0:127.0.0.1:{closed}", user.door, "http") as (ssh, url):
+    with user.forward("-R", f"0:127.0.0.1:{free_port()}", user.door, "http") as (ssh, url):
         answer = curl(url, edge.ca)
         assert (answer.status, answer.error_code) == (502, "ERR_NGROK_8012")
         assert "Connection refused" in answer.body

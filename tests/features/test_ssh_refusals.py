@@ -10,6 +10,7 @@ import pytest
 from kit.curl import curl
 from kit.edge import RunningEdge
 from kit.polling import eventually
+from kit.ports import free_port
 from kit.rows import row
 from kit.service import http_service
 from kit.ssh import SshUser
@@ -166,8 +167,7 @@ def test_a_key_is_held_to_its_acl(edge: RunningEdge, service: int, tmp_path: Pat
 
 
 def test_nothing_but_reverse_forwards(user: SshUser, edge: RunningEdge, service: int) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        local = probe.getsockname()[1]
+    local = free_port()
     words = ("-R", f"0:localhost:{service}", "-L", f"{local}:{edge.facts['admin']}", user.door, "http")
     with user.forward(*words), contextlib.suppress(ConnectionResetError):
         through = socket.create_connection(("127.0.0.1", local))

@@ -29,6 +29,7 @@ from websockets.http11 import Request, Response
 import portico
 from kit.cli import running_agent
 from kit.edge import RunningEdge, running_edge
+from kit.ports import free_port
 from kit.ssh import SshUser
 from kit.visit import visit
 from kit.websocket_bytes import read_all, websocket
@@ -208,8 +209,7 @@ async def test_a_browser(edge: RunningEdge, echo: int, tmp_path: Path) -> None:
         fields = Headers([("content-type", "text/html"), ("content-length", str(len(body)))])
         return Response(200, "OK", fields, body)
 
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        nobody = await converted(edge, closed.getsockname()[1])
+    nobody = await converted(edge, free_port())
     bytes_url = await converted(edge, echo)
     body = PAGE.replace("BYTES", "wss" + bytes_url[5:]).replace("NOBODY", "wss" + nobody[5:]).encode()
     async with serve_websockets(send_back, "127.0.0.1", 0, process_request=page) as server:
@@ -291,8 +291,7 @@ def test_after_an_agents_end_it_is_closed_and_the_next_agent_serves_it(edge: Run
 
 
 def test_nothing_is_inspected_and_an_upstream_that_is_not_there_is_named(edge: RunningEdge) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = str(closed.getsockname()[1])
+    port = str(free_port())
     with running_agent(edge, "http", port, "--websocket-tcp-converter") as agent:
         url, web = agent.url(), agent.record("address")["address"]
         with websocket(url, edge.ca) as connection:
@@ -301,7 +300,7 @@ def test_nothing_is_inspected_and_an_upstream_that_is_not_there_is_named(edge: R
             assert connection.close_code == 1011
             assert (connection.close_reason or "").startswith("PORTICO_8012: ")
             assert port in (connection.close_reason or "")
-        assert httpx.get(f"{web}/api/requests/http", trust_env=False).json()["requests"] == []
+        assert httpx.get(f"{web}/api/requests/http", trust_env=False, timeout=60).json()["requests"] == []
 
 
 def test_services_that_the_edge_reaches_itself_have_none(tmp_path: Path) -> None:
