@@ -18,7 +18,7 @@ from portico.model.errors import (
     DOMAIN_OF_ANOTHER,
     PorticoError,
 )
-from portico.model.names import covers, is_wildcard
+from portico.model.names import INTERNAL_SUFFIX, covers, is_wildcard
 from portico.model.owner import Scope
 from portico.model.x509 import read_key_pair_facts
 
@@ -184,10 +184,10 @@ def _check_free(call: Call, unit: "Unit", owner_id: str, name: str) -> None:
                 raise PorticoError(DOMAIN_ALREADY_YOURS, f"domain: {name} is reserved already, as {domain.id}")
         elif domain.name == name or covers(domain.name, name) or covers(name, domain.name):
             raise PorticoError(DOMAIN_OF_ANOTHER, f"domain: {name} is reserved for another owner")
-    if is_wildcard(name) and covers(name, f"x.{call.node.domain}") and not call.caller.is_operator:
-        raise PorticoError(
-            API_FORBIDDEN, f"domain: only the operator may reserve {name}, which the edge's own names are in"
-        )
+    everybodys = {f"x.{call.node.domain}": "the edge's own names", f"x{INTERNAL_SUFFIX}": "everybody's internal names"}
+    within = next((names for one, names in everybodys.items() if is_wildcard(name) and covers(name, one)), None)
+    if within is not None and not call.caller.is_operator:
+        raise PorticoError(API_FORBIDDEN, f"domain: only the operator may reserve {name}, which {within} are in")
     if call.node.holders(name) - {owner_id}:
         raise PorticoError(DOMAIN_IN_USE, f"domain: another owner has an endpoint online at {name}")
 

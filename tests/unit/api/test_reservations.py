@@ -51,6 +51,8 @@ async def test_a_domain_is_reserved_once(api: Api) -> None:
     api.node.online["live.example.com"] = {api.owner_id("default")}
     assert await refusal(api, "/reserved_domains", {"domain": "live.example.com"}, key=anna) == (409, "ERR_NGROK_430")
     assert await refusal(api, "/reserved_domains", {"domain": "*.edge.test"}, key=anna) == (403, "PORTICO_20102")
+    assert await refusal(api, "/reserved_domains", {"domain": "*.internal"}, key=anna) == (403, "PORTICO_20102")
+    await api.make("/reserved_domains", {"domain": "*.anna.internal"}, key=anna)
 
 
 async def test_a_certificate_is_attached_detached_and_kept_while_it_is_attached(api: Api, tmp_path: Path) -> None:
