@@ -2,6 +2,7 @@
 
 import re
 import urllib.parse
+from collections.abc import Iterator
 from typing import Final
 
 from pydantic import Field
@@ -30,6 +31,16 @@ def pattern(template: Template, scene: Scene) -> str:
     return found
 
 
+def _found(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """Every match; as in Go, an empty one behind another is none."""
+    at, behind = 0, -1
+    while at <= len(text) and (match := pattern.search(text, at)):
+        if match.end() > behind:
+            yield match
+        behind = match.end()
+        at = max(behind, at + 1)
+
+
 def replaced(pattern: str, replacement: str, subject: str) -> tuple[str, list[str]]:
     """Every match replaced, `$1` and `${1}` by its groups, and what was matched. Raises UnfilledError."""
     if reason := regex_fault(pattern):
@@ -49,7 +60,12 @@ def replaced(pattern: str, replacement: str, subject: str) -> tuple[str, list[st
 
         return re.sub(r"\$(?:\{(\w+)\}|(\w+))", one, replacement)
 
-    return compiled.sub(group, subject), [match[0] for match in compiled.finditer(subject)]
+    matches, at = [*_found(compiled, subject)], 0
+    out: list[str] = []
+    for match in matches:
+        out += subject[at : match.start()], group(match)
+        at = match.end()
+    return "".join((*out, subject[at:])), [match[0] for match in matches]
 
 
 def _changed(frm: Template | None, to: Template, scene: Scene) -> tuple[str, str, list[str]]:

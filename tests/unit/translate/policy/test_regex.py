@@ -197,6 +197,26 @@ def test_what_is_replaced_is_what_explanations_show(pattern: str, replacement: s
 @pytest.mark.parametrize(
     ("pattern", "text", "expected"),
     [
+        (".*", "abc", "<>"),
+        ("a*", "baaac", "<>b<>c<>"),
+        ("a*", "baa", "<>b<>"),
+        ("$", "abc", "abc<>"),
+        ("b?", "abb", "<>a<><>"),
+        ("", "é€", "<>é<>€<>"),
+        ("a|", "ba", "<>b<>"),
+        ("|a", "aa", "<>a<>a<>"),
+        (r"\b", "ab cd", "<>ab<> <>cd<>"),
+    ],
+)
+def test_an_empty_match_behind_another_is_none_as_in_go(pattern: str, text: str, expected: str) -> None:
+    """What Go's `ReplaceAllString` gives; ngrok's actions are Go's."""
+    assert replace(pattern, "<>", text)[0] == expected
+    assert replaced(pattern, "<>", text)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "expected"),
+    [
         ("/v[0-9]+/(.*)", "https://h/v12/x?y", [(9, 17), (14, 17)]),
         ("a|ab", "ab", [(0, 1)]),
         ("a??b", "ab", [(0, 2)]),

@@ -215,7 +215,7 @@ local function add(vm, list, place, captures, at, before, after)
 end
 
 -- Takes all threads over a byte into `following`; the captures of a match, which ends those that are less wanted.
-local function step(vm, threads, following, text, at, refused)
+local function step(vm, threads, following, text, at)
   local program, value = vm.program, byte(text, at)
   local before, after = kind_at(text, at), kind_at(text, at + 1)
   following.n = 0
@@ -224,7 +224,7 @@ local function step(vm, threads, following, text, at, refused)
     local place, captures = threads[i], threads.held[i]
     local kind = vm.code[place]
     if kind ~= BYTE and kind ~= TABLE then
-      if at ~= refused then return captures end
+      return captures
     elseif value then
       local behind = after_byte(program, place, value)
       if behind then add(vm, following, behind, captures, at + 1, before, after) end
@@ -246,8 +246,8 @@ local function machine(program)
   return vm
 end
 
--- The captures of the leftmost match that begins at `from` or later, and is not empty at `refused`.
-function search(program, text, from, refused)
+-- The captures of the leftmost match that begins at `from` or later.
+function search(program, text, from)
   local vm, found = machine(program), nil
   local threads, following = { n = 0, held = {} }, { n = 0, held = {} }
   local at, last = from, #text + 1
@@ -261,7 +261,7 @@ function search(program, text, from, refused)
       local before = at > 1 and kind_at(text, at - 1) or EDGE
       add(vm, threads, program.start, { at }, at, before, kind_at(text, at))
     end
-    local matched = step(vm, threads, following, text, at, refused)
+    local matched = step(vm, threads, following, text, at)
     if matched then
       found = copied(matched, vm.slots)
       found[2] = at
@@ -274,14 +274,14 @@ function search(program, text, from, refused)
 end
 
 --- Begin and end (behind it) of the leftmost match from `from` on, then of each group, nil for one that took no part;
---- nil where there is none. An empty match at `refused` is none.
-function regex.find(program, text, from, refused)
+--- nil where there is none.
+function regex.find(program, text, from)
   if program.literal then
     local first, last = find(text, program.literal, from, true)
     return first and { first, last + 1 }
   end
   local matched, idle = scan(program, text, from)
-  return matched and search(program, text, idle, refused) or nil
+  return matched and search(program, text, idle) or nil
 end
 
 local function group_of(program, name)
@@ -331,23 +331,26 @@ local function check_work(program, text)
   end
 end
 
---- The text with every match replaced, and the list of what was matched. An empty match may follow another one, as in
---- Python, which explains policies.
+--- The text with every match replaced, and the list of what was matched. As in Go, an empty match behind another one is
+--- none: `.*` is found once.
 function regex.replace(program, text, replacement)
   local matches = P.List.new({}, 0)
   local parts, out = template(program, replacement), {}
-  local at, from, refused = 1, 1, nil
+  local at, from, behind = 1, 1, 0
   if program.machine then program.machine.work = 0 end
   while from <= #text + 1 do
-    local captures = regex.find(program, text, from, refused)
+    local captures = regex.find(program, text, from)
     if not captures then break end
     check_work(program, text)
     local first, stop = captures[1], captures[2]
-    out[#out + 1] = sub(text, at, first - 1)
-    fill(parts, text, captures, out)
-    matches.n = matches.n + 1
-    matches[matches.n] = sub(text, first, stop - 1)
-    at, from, refused = stop, stop, first == stop and stop or nil
+    if stop > behind then
+      out[#out + 1] = sub(text, at, first - 1)
+      fill(parts, text, captures, out)
+      matches.n = matches.n + 1
+      matches[matches.n] = sub(text, first, stop - 1)
+      at, behind = stop, stop
+    end
+    from = stop > from and stop or from + 1
   end
   out[#out + 1] = sub(text, at)
   return concat(out), matches
