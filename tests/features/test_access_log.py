@@ -15,6 +15,7 @@ from kit.envoy import eventually
 from kit.policies import policy_text, rule
 from kit.ports import free_port
 from kit.translated import TranslatedEdge, endpoint, http_upstream, translated_edge
+from kit.whole_lines import whole_lines
 from portico.model.edge import SocketAddress
 from portico.model.endpoint import Endpoint, EndpointUrl
 from portico.model.observability import AccessLog, LogForm
@@ -30,9 +31,7 @@ SECRETS = {
 
 
 async def lines(path: Path, count: int) -> list[str]:
-    found: list[str] = await eventually(
-        lambda: known if path.exists() and len(known := path.read_text().splitlines()) >= count else None
-    )
+    found: list[str] = await eventually(lambda: known if len(known := whole_lines(path)) >= count else None)
     return found
 
 
@@ -82,7 +81,7 @@ async def test_what_policies_decided_is_in_the_line(tmp_path: Path) -> None:
         await edge.publish(endpoint("http://a.edge.test", await edge.serve(http_upstream("a"), "a")))
         await edge.ads.publish([with_policy(edge, outcome)])
         await eventually(lambda: seen(edge, path))
-        line = json.loads(path.read_text().splitlines()[-1])
+        line = json.loads(whole_lines(path)[-1])
     assert line["policy"] == outcome
 
 
@@ -106,7 +105,7 @@ async def logged(edge: TranslatedEdge, caplog: pytest.LogCaptureFixture) -> bool
 
 async def seen(edge: TranslatedEdge, path: Path) -> bool:
     await edge.get_plain("a.edge.test")
-    return path.exists() and "staff" in path.read_text()
+    return any("staff" in line for line in whole_lines(path))
 
 
 async def test_what_a_policy_of_an_endpoint_decides_is_in_the_line(tmp_path: Path) -> None:

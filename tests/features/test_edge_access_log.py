@@ -2,15 +2,16 @@
 
 import json
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import portico
 from kit.edge import RunningEdge, running_edge
+from kit.polling import eventually
 from kit.visit import visit
 from kit.web_service import web_service
+from kit.whole_lines import records
 
 
 def visit_each(edge: RunningEdge, service: int, paths: list[str], then: Callable[[], None] = lambda: None) -> str:
@@ -23,15 +24,8 @@ def visit_each(edge: RunningEdge, service: int, paths: list[str], then: Callable
         return str(listener.url())
 
 
-def wait_for(known: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not known():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def paths_in(file: Path) -> list[Any]:
-    return [json.loads(line)["path"] for line in file.read_text().splitlines()] if file.exists() else []
+    return [line["path"] for line in records(file)]
 
 
 def test_a_renamed_file_is_opened_anew(tmp_path: Path) -> None:
@@ -45,13 +39,13 @@ def test_a_renamed_file_is_opened_anew(tmp_path: Path) -> None:
         def rotate() -> None:
             if renamed.exists():
                 return
-            wait_for(lambda: bool(paths_in(log)))
+            eventually(lambda: paths_in(log))
             log.rename(renamed)
             edge.process.send_signal(signal.SIGUSR1)
-            wait_for(log.exists)
+            eventually(log.exists)
 
         visit_each(edge, service, ["/first", "/second"], rotate)
-        wait_for(lambda: bool(paths_in(log)))
+        eventually(lambda: paths_in(log))
     assert (paths_in(renamed), paths_in(log)) == (["/first"], ["/second"])
 
 

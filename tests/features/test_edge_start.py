@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kit.edge import RunningEdge, running_edge
+from kit.whole_lines import whole_lines
 
 
 def start(*flags: str, **environment: str) -> tuple[int, str, str]:
@@ -38,7 +39,7 @@ def start(*flags: str, **environment: str) -> tuple[int, str, str]:
 
 
 def ask(url: str) -> tuple[int, str]:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return answer.status, answer.read().decode()
 
 
@@ -60,9 +61,9 @@ def test_admin_says_that_it_is_alive_ready_and_how_it_does(edge: RunningEdge) ->
 
 
 def test_every_log_line_is_json_and_none_has_a_credential(edge: RunningEdge) -> None:
-    text = edge.log.read_text()
-    for line in text.splitlines():
+    for line in whole_lines(edge.log):
         json.loads(line)
+    text = edge.log.read_text()
     for secret in (edge.authtoken, (edge.data_dir / "api-key").read_text().strip()):
         assert secret not in text
 

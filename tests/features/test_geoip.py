@@ -1,9 +1,7 @@
 """Databases of addresses at a whole edge: read, asked for in vain, and away when the settings are read anew."""
 
-import json
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,6 +11,7 @@ from kit.geoip import databases
 from kit.polling import eventually
 from kit.visit import visit
 from kit.web_service import web_service
+from kit.whole_lines import records
 from portico.model.errors import NOT_SERVED, SETTING_INVALID, PorticoError
 
 
@@ -40,11 +39,6 @@ def test_policies_read_what_the_edge_has(tmp_path: Path) -> None:
         assert caught.value.code.number == NOT_SERVED.number
         Path(known.asn).unlink()
         edge.process.send_signal(signal.SIGHUP)
-        refused = eventually(lambda: [one for one in logged(tmp_path) if one.get("code") == str(SETTING_INVALID)])
+        refused = eventually(lambda: [one for one in records(edge.log) if one.get("code") == str(SETTING_INVALID)])
         assert known.asn in refused[0]["reason"]
         assert visit(edge, listener.url(), "/headers").json()["x-told"] == "Test Net"
-
-
-def logged(directory: Path) -> list[dict[str, Any]]:
-    lines = (directory / "edge.log").read_text().splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{")]

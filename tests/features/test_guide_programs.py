@@ -16,6 +16,7 @@ from kit.guides import policy_of
 from kit.polling import eventually
 from kit.visit import PATIENCE, trust, visit
 from kit.web_service import web_service
+from kit.whole_lines import records
 from portico.model.endpoint import KeyPair
 
 KEY, NEXT = "the-key-of-billing", "the-next-key-of-billing"
@@ -61,8 +62,7 @@ def call(edge: RunningEdge, method: str, path: str, **body: str) -> dict[str, An
 def logged(edge: RunningEdge, path: str) -> list[dict[str, Any]]:
     """What the access log has of the requests for one path."""
     file = edge.data_dir.parent / "access.log"
-    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    return [line for line in lines if line["path"] == path]
+    return [line for line in records(file) if line["path"] == path]
 
 
 def identity(edge: RunningEdge, path: str, program: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from kit.edge import RunningEdge, running_edge
 from kit.polling import eventually
 from kit.postgres import PASSWORD, Postgres, running_postgres
 from kit.visitor import Visitor
+from kit.whole_lines import records
 from portico.model.errors import LIMITS_APART, RATE_LIMITED
 from portico.model.limits import share_of
 
@@ -160,11 +161,7 @@ def test_what_is_only_counted_lets_all_through_and_says_so(nodes: list[RunningEd
 
 def apart(edge: RunningEdge) -> int:
     """How often a node has said that it counts alone."""
-    return sum(
-        json.loads(line).get("code") == str(LIMITS_APART)
-        for line in edge.log.read_text().splitlines()
-        if line.startswith("{")
-    )
+    return sum(record.get("code") == str(LIMITS_APART) for record in records(edge.log))
 
 
 def test_without_the_server_each_node_has_a_share_and_with_it_they_count_together_again(

@@ -19,6 +19,7 @@ from kit.pebble import Names, Pebble, running_names, running_pebble
 from kit.polling import eventually
 from kit.ports import free_port
 from kit.visitor import Visitor
+from kit.whole_lines import records
 
 DOMAIN = "edge.test"
 
@@ -76,14 +77,13 @@ class AcmeEdge:
 
     def metric(self, name: str) -> dict[str, float]:
         """A metric by its labels."""
-        with urllib.request.urlopen(self.edge.admin + "/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(self.edge.admin + "/metrics", timeout=60) as answer:
             text = answer.read().decode()
         return {labels: float(value) for labels, value in re.findall(rf"^{name}(?:\{{(.*)\}})? (\S+)$", text, re.M)}
 
     def told(self, event: str) -> list[dict[str, Any]]:
         """The log's records of an event."""
-        records = (json.loads(line) for line in self.edge.log.read_text().splitlines() if line.startswith("{"))
-        return [record for record in records if record.get("event") == event]
+        return [record for record in records(self.edge.log) if record.get("event") == event]
 
 
 def trusting(directory: Path, pebble: Pebble) -> Visitor:

@@ -1,7 +1,6 @@
 """What the tests of TLS at the edge share: an edge under a domain with a dot, an upstream, and endpoints by the SDK."""
 
 import contextlib
-import json
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from kit.client_certificates import written
 from kit.edge import RunningEdge
 from kit.openssl import Handshake, s_client
 from kit.recorder import Recorder
+from kit.whole_lines import records
 from portico.model.endpoint import KeyPair
 
 DOMAIN = "edge.test"
@@ -60,8 +60,7 @@ class TlsEdge:
 
     def log(self, event: str) -> list[dict[str, Any]]:
         """The edge's log records of one event."""
-        records = [json.loads(line) for line in self.edge.log.read_text().splitlines() if line.startswith("{")]
-        return [record for record in records if record["event"] == event]
+        return [record for record in records(self.edge.log) if record["event"] == event]
 
     def metric(self, name: str) -> float:
         """A figure without labels; 0 where it is not there yet."""

@@ -1,7 +1,5 @@
 """ngrok's official Go SDK, unmodified, through a real edge."""
 
-import json
-
 import pytest
 
 from kit import sdk_builds
@@ -13,6 +11,7 @@ from kit.sdk_fixtures import Upstreams
 from kit.sdk_policies import DENY
 from kit.sdk_program import Sdk, SdkError, SdkProgram
 from kit.sdk_suite import SdkSuite, assert_saw, at
+from kit.whole_lines import records
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -91,8 +90,8 @@ class TestGo(SdkSuite):
 
 def _sessions(edge: RunningEdge) -> int:
     """How many sessions the edge has seen begin."""
-    records = [json.loads(line) for line in edge.log.read_text().splitlines()]
-    return sum(record["event"] == "session online" and record["process"] == "control" for record in records)
+    told = records(edge.log)
+    return sum(record["event"] == "session online" and record["process"] == "control" for record in told)
 
 
 class TestGoCommands(CommandChecks):
