@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-long test-compiled test-sdks test-bulk test-soak check bench bench-peers format lock docs clean help
+.PHONY: demo test test-long test-compiled test-sdks test-bulk test-soak fuzz check bench bench-peers format lock docs clean help
 
 help:            ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,8 +65,9 @@ test-soak: $(VENV)/.dev ## Ten minutes of visitors and faults at once; PORTICO_S
 	@./tests/kit/install-parts
 	PORTICO_SOAK_SECONDS=$${PORTICO_SOAK_SECONDS:-600} $(BIN)/pytest tests/features/test_soak.py
 
-fuzz: $(VENV)/.dev     ## Many requests made from the API's own OpenAPI document
+fuzz: $(VENV)/.dev     ## Many requests made from the API's own OpenAPI document, and new examples for every property
 	PORTICO_FUZZ_EXAMPLES=300 $(BIN)/pytest --timeout 900 tests/features/test_api_fuzz.py
+	env -u CI $(BIN)/pytest -n 2 --timeout 900 $$(grep -rl '@given' tests/unit)
 
 check: $(VENV)/.dev    ## Format, lint, types, import contracts, generated files
 	$(BIN)/ruff format --check .

@@ -1,5 +1,6 @@
 """Fixtures that several folders of tests share."""
 
+import os
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -13,8 +14,11 @@ from kit.edge import RunningEdge, running_edge
 pytest_plugins = ["kit.postgres", "kit.sdk_fixtures", "kit.sdk_commands", "kit.rows_fixtures"]
 pytest.register_assert_rewrite("kit.sdk_suite")
 
-# A busy machine is no fault of what is tested.
-settings.register_profile("portico", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A busy machine is no fault of what is tested. As in hypothesis' own profile for CI, a change is judged by the same
+# examples each time; on developers' machines and in `make fuzz` they are drawn anew.
+settings.register_profile(
+    "portico", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
 settings.load_profile("portico")
 
 
