@@ -176,7 +176,7 @@ async def test_http_2_meets_the_same_policy(edge: TranslatedEdge, served: Served
     version = rule(("custom-response", {"body": "${req.version}"}), when=["req.url.path == '/version'"])
     host = await served(policy_text(version, rule(("deny", {"status_code": 451}), when=["req.url.path == '/no'"])))
     async with httpx.AsyncClient(
-        http2=True, verify=edge.visitor(), base_url=f"https://127.0.0.1:{edge.https}"
+        http2=True, verify=edge.visitor(), base_url=f"https://127.0.0.1:{edge.https}", timeout=60, trust_env=False
     ) as browser:
 
         async def get(path: str) -> httpx.Response:

@@ -31,6 +31,11 @@ class Rig:
         return await self.relay.control.wait_for(link.Bind, count + 1)
 
 
+def visiting() -> httpx.AsyncClient:
+    """A visitor with patience."""
+    return httpx.AsyncClient(timeout=60, trust_env=False)
+
+
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     ca, certificate, key = front.make_certificate(tmp_path)
@@ -46,7 +51,7 @@ async def test_http_requests_reach_the_upstream(rig: Rig) -> None:
         rig.relay.control.options = {"http": 1}
         bind = await rig.bind(f"http://{upstream.address}")
         port = free_port()
-        async with front.envoy(rig.directory, front.http_front(port, bind.address)), httpx.AsyncClient() as visitor:
+        async with front.envoy(rig.directory, front.http_front(port, bind.address)), visiting() as visitor:
             for number in range(3):
                 answer = await visitor.post(f"http://127.0.0.1:{port}/{number}", content=b"x" * 300_000)
                 assert (answer.status_code, answer.json()["path"], answer.json()["length"]) == (
@@ -75,7 +80,7 @@ async def test_an_upstream_that_is_down_gives_the_502_page_through_envoy(rig: Ri
     rig.relay.control.options = {"http": 1}
     bind = await rig.bind(f"http://127.0.0.1:{free_port()}")
     port = free_port()
-    async with front.envoy(rig.directory, front.http_front(port, bind.address)), httpx.AsyncClient() as visitor:
+    async with front.envoy(rig.directory, front.http_front(port, bind.address)), visiting() as visitor:
         answer = await visitor.post(f"http://127.0.0.1:{port}/", content=b"x" * 8_000_000)
         assert answer.status_code == 502
         assert answer.headers["x-test-mark"] == "8012"

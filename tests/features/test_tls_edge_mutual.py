@@ -260,7 +260,7 @@ async def test_no_way_around_by_http2_coalescing(strict: TlsEdge) -> None:
     """One HTTP/2 connection, whose certificate covers both names, asks for both (RFC 9113, 9.1.1)."""
     visitor = Visitor(strict.edge.ca)
     transport = httpx.AsyncHTTPTransport(verify=visitor._context, http2=True)
-    async with httpx.AsyncClient(transport=transport) as client:
+    async with httpx.AsyncClient(transport=transport, timeout=60) as client:
         for host, status in (("open.edge.test", 200), ("strict.edge.test", 421), ("open.edge.test", 200)):
             answer = await client.get(
                 f"https://127.0.0.1:{strict.port}/",

@@ -121,7 +121,7 @@ async def test_optional_certificates(edge: TranslatedEdge) -> None:
 
 async def test_http2_is_held_to_the_same(edge: TranslatedEdge) -> None:
     transport = httpx.AsyncHTTPTransport(verify=edge.visitor(), http2=True)
-    async with httpx.AsyncClient(transport=transport) as visitor:
+    async with httpx.AsyncClient(transport=transport, timeout=60) as visitor:
         for host, status in {"public.edge.test": 200, "strict.edge.test": 421, "STRICT.Owned.test": 421}.items():
             answer = await visitor.get(
                 f"https://127.0.0.1:{edge.https}/",

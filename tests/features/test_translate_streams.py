@@ -103,7 +103,7 @@ async def edge() -> AsyncIterator[TranslatedEdge]:
 
 async def test_http2_visitor(edge: TranslatedEdge) -> None:
     transport = httpx.AsyncHTTPTransport(verify=edge.visitor(), http2=True)
-    async with httpx.AsyncClient(transport=transport) as visitor:
+    async with httpx.AsyncClient(transport=transport, timeout=60) as visitor:
         for _ in range(3):
             answer = await visitor.get(
                 f"https://127.0.0.1:{edge.https}/x",

@@ -16,6 +16,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import pytest
 
+from kit.alone import alone
 from kit.polling import eventually
 from kit.ports import free_port
 
@@ -32,6 +33,12 @@ _HASH = "$2a$10$2b2cU8CPhOTaGrs1HRQuAueS7JTT5ZHsHSzYiFPm1leZck7Mc8T4W"
 def require_dex() -> Path:
     """The program."""
     program = BUILT / "dex"
+    with alone(BUILT):
+        _build(program)
+    return program
+
+
+def _build(program: Path) -> None:
     if not program.exists():
         if shutil.which("go") is None:
             pytest.skip("Dex is built with go, which is missing")
@@ -50,7 +57,6 @@ def require_dex() -> Path:
             if done.returncode:
                 pytest.skip(f"Dex could not be built: {(done.stderr.strip() or 'no word').splitlines()[-1]}")
         shutil.rmtree(module)
-    return program
 
 
 @dataclass
@@ -68,7 +74,7 @@ class Dex:
                 [str(require_dex()), "serve", str(self.directory / "dex.json")], stdout=log, stderr=log
             )
         described = f"{self.issuer}/.well-known/openid-configuration"
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False, timeout=60) as client:
 
             def answers() -> bool:
                 with contextlib.suppress(httpx.TransportError):
@@ -87,7 +93,7 @@ class Dex:
     def sign_in(self, location: str, password: str = PASSWORD) -> str:
         """Fill in the form to which the redirect leads; where the provider sends the browser back to."""
         host = urlsplit(self.issuer).netloc
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False, timeout=60) as client:
             page = client.get(location)
             while page.is_redirect and urlsplit(page.headers["location"]).netloc in ("", host):
                 page = client.get(urljoin(str(page.url), page.headers["location"]))

@@ -123,7 +123,7 @@ class Browser:
 
 async def provider_sends_back(location: str) -> str:
     """Visit the provider's page; the first address on another host that it redirects to."""
-    async with httpx.AsyncClient(trust_env=False, verify=_trust()) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=_trust(), timeout=60) as client:
         answer = await client.get(location)
         assert answer.is_redirect, answer.text
         return urljoin(location, answer.headers["location"])

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from kit.alone import alone
 from kit.polling import eventually
 from kit.ports import free_port
 from portico.certificates.authority import Authority
@@ -29,6 +30,12 @@ BLOCKED = "blocked.example.org"
 
 def require_pebble() -> Path:
     """Directory with `pebble` and `pebble-challtestsrv`."""
+    with alone(BUILT):
+        _build()
+    return BUILT
+
+
+def _build() -> None:
     programs = ("pebble", "pebble-challtestsrv")
     if not all((BUILT / program).exists() for program in programs):
         if shutil.which("go") is None:
@@ -40,7 +47,6 @@ def require_pebble() -> Path:
         )
         if done.returncode:
             pytest.skip(f"Pebble could not be built: {done.stderr.strip().splitlines()[-1]}")
-    return BUILT
 
 
 @dataclass
@@ -102,7 +108,7 @@ class Pebble:
     def _ask(self, path: str, body: bytes | None = None) -> str:
         context = ssl.create_default_context(cafile=str(self.ca_file))
         request = urllib.request.Request(self.management + path, data=body)
-        with urllib.request.urlopen(request, context=context, timeout=10) as answer:
+        with urllib.request.urlopen(request, context=context, timeout=60) as answer:
             return str(answer.read().decode())
 
 

@@ -61,7 +61,7 @@ async def web(agent: Agent) -> AsyncIterator[httpx.AsyncClient]:
         return await agent.open(HTTPS, parse_upstream(definition["addr"]), name=definition["name"])
 
     interface = WebInterface(agent, "127.0.0.1:0", open_endpoint=open_endpoint)
-    async with httpx.AsyncClient(base_url=await interface.start(), trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=await interface.start(), trust_env=False, timeout=60) as client:
         yield client
     await interface.close()
 

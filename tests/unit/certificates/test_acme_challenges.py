@@ -54,7 +54,7 @@ async def test_requests_are_answered_by_host_and_token() -> None:
     desk = ChallengeDesk(nothing)
     desk.put(HTTP)
     transport = httpx.ASGITransport(challenge_app(desk))
-    async with httpx.AsyncClient(transport=transport) as visitor:
+    async with httpx.AsyncClient(transport=transport, timeout=60) as visitor:
         known = await visitor.get(f"http://a.example.org{PATH}token-1")
         assert (known.status_code, known.text) == (200, "token-1.thumbprint")
         for url in (

@@ -222,7 +222,7 @@ async def test_logout_ends_the_session_at_the_provider_too(browser: Browser, pro
     assert location.startswith(f"{provider.url}/end-session?")
     assert "post_logout_redirect_uri" not in location
     assert values(reply, "referrer-policy") == ["no-referrer"]
-    async with httpx.AsyncClient() as visitor:
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as visitor:
         assert (await visitor.get(location)).status_code == 200
     # Who has no session here is led nowhere, so nobody is signed out there by another site's link alone.
     assert (await browser.get("/ngrok/logout"))["status"] == 200
@@ -233,7 +233,7 @@ async def test_the_provider_leads_back_after_logout(browser: Browser, provider: 
     provider.leads_back_to = {"https://app.example/bye"}
     await browser.sign_in()
     reply = await browser.get("/ngrok/logout?redirect_path=/bye")
-    async with httpx.AsyncClient() as visitor:
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as visitor:
         answer = await visitor.get(values(reply, "location")[0])
     assert answer.headers["location"] == "https://app.example/bye"
     assert provider.asked[-1] == "end-session"
