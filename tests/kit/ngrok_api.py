@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from kit.alone import alone
 from kit.edge import RunningEdge
 from kit.sdk_builds import CACHE, SOURCES
 
@@ -89,8 +90,9 @@ def official_methods() -> list[Method]:
 def _installed() -> str:
     target = CACHE / "python-api"
     done = target / ".of"
-    if not done.exists() or done.read_bytes() != REQUIREMENTS.read_bytes():
-        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--upgrade", "--target", str(target)]
-        subprocess.run([*pip, "--require-hashes", "-r", str(REQUIREMENTS)], check=True, timeout=100)
-        done.write_bytes(REQUIREMENTS.read_bytes())
+    with alone(target):
+        if not done.exists() or done.read_bytes() != REQUIREMENTS.read_bytes():
+            pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--upgrade", "--target", str(target)]
+            subprocess.run([*pip, "--require-hashes", "-r", str(REQUIREMENTS)], check=True, timeout=100)
+            done.write_bytes(REQUIREMENTS.read_bytes())
     return str(target)
