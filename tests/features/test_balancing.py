@@ -54,7 +54,7 @@ async def three(edge: TranslatedEdge) -> list[UnixSocket]:
 
 
 def checked(http: HttpCheck | None = None, grpc: GrpcCheck | None = None) -> Balancing:
-    return Balancing(health=HealthCheck(http, grpc, interval=0.2, timeout=1.0, idle_interval=0.2))
+    return Balancing(health=HealthCheck(http, grpc, interval=0.2, timeout=20.0, idle_interval=0.2))
 
 
 async def who(edge: TranslatedEdge, number: int = 1, path: str = "/", **headers: str) -> Counter[str]:
@@ -358,7 +358,7 @@ async def test_bytes_by_the_visitors_address_and_checked(edge: TranslatedEdge) -
 
     names = "one", "two", "dead"
     sockets = [await edge.serve(speaking(name), f"bytes-{name}") for name in names]
-    health = HealthCheck(interval=0.2, timeout=1.0, idle_interval=0.2)
+    health = HealthCheck(interval=0.2, timeout=20.0, idle_interval=0.2)
     by_address = endpoint(f"tcp://edge.test:{port}", *sockets, balancing=Balancing(Method.MAGLEV, health=health))
 
     async def heard() -> str:

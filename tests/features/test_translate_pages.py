@@ -49,7 +49,7 @@ async def stall(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def edge() -> AsyncIterator[TranslatedEdge]:
-    async with translated_edge(idle_seconds=1) as running:
+    async with translated_edge(idle_seconds=5) as running:
         serve = {
             "forger": http_upstream("forger", FORGED),
             "refused": http_upstream("refused", FORGED | marked(errors.UPSTREAM_UNREACHABLE), "502 Bad Gateway"),

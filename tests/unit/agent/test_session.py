@@ -171,7 +171,7 @@ async def test_an_outage_is_outlived(server: AgentServer, session: AgentSession)
 
 
 async def test_a_half_dead_link_is_noticed_and_left(server: AgentServer) -> None:
-    quick = replace(settings(server), heartbeat_interval=0.05, heartbeat_tolerance=0.1, connect_timeout=0.3)
+    quick = replace(settings(server), heartbeat_interval=0.05, heartbeat_tolerance=0.1, connect_timeout=2)
     session = AgentSession(quick)
     await session.connect()
     server.frozen = True
