@@ -173,15 +173,18 @@ class TestHotRestart:
         await rig.ads.publish([http_listener(port), cluster("a.test", rig.upstream), scope("a.test", "a.test")])
         first = rig.envoy.pid
         assert first is not None
+        settings, slow = rig.envoy._settings, rig.run_dir / "slow"
+        slow.write_text(f'#!/bin/sh\nkill -STOP $$\nexec {settings.binary} "$@"\n')  # so slow that it never begins
+        slow.chmod(0o700)
+        rig.envoy._settings = replace(settings, binary=slow)
         restart = asyncio.create_task(rig.envoy.hot_restart())
         await eventually(lambda: rig.envoy.pid != first)
-        assert rig.envoy.pid is not None
-        os.kill(rig.envoy.pid, signal.SIGSTOP)  # it is slow
         os.kill(first, signal.SIGKILL)
         with pytest.raises(PorticoError, match="before it was live"):
             await restart
         assert len(rig.exits) == 1
         assert rig.envoy.pid is None
+        rig.envoy._settings = settings
         await rig.envoy.start()
         assert (await http_get(port, "a.test"))[0] == 200
 
@@ -245,10 +248,18 @@ class TestStart:
         caplog.set_level(logging.INFO)
         settings = BootstrapSettings("test", run_dir / "xds.sock")
         envoy = EnvoyProcess(ProcessSettings(require_envoy(), run_dir, settings, concurrency=1, log_level="info"))
+
+        def told() -> bool:
+            lines = [record for record in caplog.records if record.name == "envoy"]
+            return any(
+                record.levelno == logging.INFO and getattr(record, "component", "") == "main" for record in lines
+            )
+
+        starting = asyncio.create_task(envoy.start())
+        await eventually(told)
+        await envoy.stop()
         with pytest.raises(PorticoError):
-            await envoy.start(timeout=0.5)
-        lines = [record for record in caplog.records if record.name == "envoy"]
-        assert any(record.levelno == logging.INFO and getattr(record, "component", "") == "main" for record in lines)
+            await starting
 
     @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
     async def test_envoy_ends_with_the_process_that_started_it(self, run_dir):

@@ -140,7 +140,7 @@ async def http_get(port: int, host: str, *, connect: Callable[..., Awaitable[Any
         writer.close()
 
 
-async def eventually(check: Callable[[], Awaitable[Any] | Any], timeout: float = 20.0) -> Any:
+async def eventually(check: Callable[[], Awaitable[Any] | Any], timeout: float = 60.0) -> Any:
     """The first true result of `check`."""
     async with asyncio.timeout(timeout):
         while True:
