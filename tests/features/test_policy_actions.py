@@ -246,3 +246,64 @@ async def test_whoever_posts_in_http_2_hears_the_refusal(edge: TranslatedEdge, e
     for _ in range(10):
         answer = await asyncio.to_thread(curl, url, authority, "--http2", "--data", "a=1")
         assert answer.status == 451
+
+
+ASKED = "${getQueryParam('q')[0]}"
+HEADS = {
+    "custom-response": {"headers": {"x-asked": ASKED}},
+    "redirect": {"to": "/there", "headers": {"x-asked": ASKED}},
+    "add-headers": {"headers": {"x-asked": ASKED}},
+}
+
+
+@pytest.mark.parametrize(
+    ("action", "phase"),
+    [
+        ("custom-response", "request"),
+        ("redirect", "request"),
+        ("custom-response", "response"),
+        ("add-headers", "response"),
+    ],
+)
+async def test_no_visitor_writes_headers_of_his_own(
+    action: str, phase: str, send: Callable[[str], Awaitable[Send]]
+) -> None:
+    """Envoy writes to visitors of HTTP/1.1 whatever it is given."""
+    one_rule = rule((action, HEADS[action]))
+    one = await send(policy_text(one_rule) if phase == "request" else policy_text(response=[one_rule]))
+    answer = await one(path="/?q=a%0d%0aset-cookie:%20evil=1")
+    assert "set-cookie" not in answer.headers
+    assert answer.status == (200 if action == "add-headers" else 403), "as an expression that fails"
+    assert (await one(path="/?q=a%09b")).headers["x-asked"] == "a\tb"
+
+
+async def test_what_a_url_is_made_of_does_not_end_it(send: Callable[[str], Awaitable[Send]]) -> None:
+    one = await send(policy_text(rule(("redirect", {"to": f"https://to.test/v2${{req.url.path}}?{ASKED}"}))))
+    answer = await one(path="/a%20HTTP/1.1%0d%0ahost:%20evil?q=b%20c%09%7f")
+    assert answer.headers["location"] == "https://to.test/v2/a%20HTTP/1.1%0D%0Ahost:%20evil?b%20c%09%7F"
+
+
+@pytest.mark.parametrize(
+    ("provider", "secret", "headers"),
+    [
+        ("gitlab", "${vars.none}", {}),
+        ("github", "${vars.none}", {"x_hub_signature_256": f"sha256={mac(BODY, key=b'').hex()}"}),
+        ("svix", "whsec_!", {"svix_id": "a", "svix_timestamp": "NOW", "svix_signature": "OF NOTHING"}),
+    ],
+)
+async def test_a_secret_that_is_empty_signs_nothing(
+    provider: str, secret: str, headers: dict[str, str], send: Callable[[str], Awaitable[Send]]
+) -> None:
+    if provider == "svix":
+        now = str(int(time.time()))
+        of_nothing = b64(mac(f"a.{now}.".encode() + BODY, key=b""))
+        headers = {**headers, "svix_timestamp": now, "svix_signature": f"v1,{of_nothing}"}
+    unset = rule(("set-vars", {"vars": [{"none": ""}]}))
+    one = await send(policy_text(unset, rule(("verify-webhook", {"provider": provider, "secret": secret}))))
+    assert (await one(BODY, **headers)).status == 403
+
+
+async def test_a_password_that_is_empty_lets_nobody_in(send: Callable[[str], Awaitable[Send]]) -> None:
+    unset = rule(("set-vars", {"vars": [{"none": ""}]}))
+    one = await send(policy_text(unset, rule(("basic-auth", {"credentials": ["ann:${vars.none}"]}))))
+    assert (await one(authorization=f"Basic {b64(b'ann:')}")).status == 401

@@ -1,9 +1,10 @@
 """What a policy does to one visit: the scene that actions change, and the end that some of them bring."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from portico.policy.expressions import Expression, Failed, compile_expression, evaluate
 from portico.policy.functions.encodings import to_json
@@ -53,6 +54,10 @@ class Effect:
     """Whether the words are an assumption about the world outside (a key server, a counter, a person)."""
 
 
+CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""What no header's value has (RFC 9110, 5.5)."""
+
+
 class UnfilledError(Exception):
     """An expression of a configuration failed; the message says which and why."""
 
@@ -79,6 +84,13 @@ class Scene:
             if template.hidden:  # its expressions are as secret as it is
                 raise UnfilledError("an expression of a secret failed") from None
             raise
+
+    def field(self, template: Template) -> str:
+        """The value of a header. Raises UnfilledError, for one that could end its line, too (RFC 9110, 5.5)."""
+        value = self.fill(template)
+        if CONTROLS.search(value):
+            raise UnfilledError("a header has no control characters")
+        return value
 
     def fill_hole(self, hole: Hole) -> str:
         """The text that an expression of a template gives. Raises UnfilledError."""

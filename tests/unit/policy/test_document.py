@@ -82,6 +82,23 @@ def test_nothing_is_said(policy: str | dict[str, object]) -> None:
         ("on_http_request: [{actions: [{type: deny, config: {status_code: 404, statusCode: 404}}]}]", "1:43", "twice"),
         ("on_tcp_connect: [{actions: [{type: deny}], expressions: [1]}]", "1:58", "must be text"),
         ("on_tcp_connect: [{actions: [{type: jwt-validation}]}]", "1:30", "belongs into the phase on_http_request"),
+        (
+            'on_http_response: [{actions: [{type: add-headers, config: {headers: {x: "a\\r\\nb: c"}}}]}]',
+            "1:70",
+            "has a control character or a line break",
+        ),
+        (
+            "on_http_request: [{actions: [{type: jwt-validation, config: {issuer: {allow_list: [{value: a}]}, "
+            "http: {tokens: [{type: jwt, method: header, name: a}]}, "
+            "jws: {allowed_algorithms: [RS256], keys: [{sources: {additional_jkus: ['file:///keys']}}]}}}]}]",
+            "1:225",
+            "an http or https URL",
+        ),
+        (
+            "on_http_request: [{actions: [{type: verify-webhook, config: {provider: github, secret: ''}}]}]",
+            "1:80",
+            "must not be empty",
+        ),
         ("on_event_stream_message: []", "1:1", "not offered"),
         ("on_http_request: []\non_http_request: []", "2:1", "given twice"),
         ("{1: []}", "1:2", "a key that is no text"),
@@ -112,7 +129,7 @@ def test_a_slip_in_a_text_has_its_own_column(style: str) -> None:
         '"double"': f'          x-a: "\\u00e9 {value}"',
         "|block": f"          x-a: |\n            first\n            {value}",
     }[style]
-    text = f"on_http_request:\n  - actions:\n    - type: add-headers\n      config:\n        headers:\n{written}\n"
+    text = f"on_http_request:\n  - actions:\n    - type: log\n      config:\n        metadata:\n{written}\n"
     (problem,) = [problem for problem in check_policy(text)[1] if "req.hots" in problem.text]
     line = text.split("\n")[problem.mark.line - 1]
     assert line[problem.mark.column - 1 :].startswith("req.hots")

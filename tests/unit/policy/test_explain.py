@@ -84,6 +84,7 @@ def test_in_on_tcp_connect_the_connection_is_closed() -> None:
         (action("custom-response", body="${vars.nope}"), 403),
         (action("redirect", to="${vars.nope}"), 403),
         (action("redirect", from_=".*", to="http://["), 403),
+        (action("custom-response", headers={"x": "${'a' + '\\n' + 'b: c'}"}), 403),
         (action("forward-internal", url="https://${req.host}"), 502),
         (action("forward-internal", url="https://${vars.nope}"), 403),
         (action("custom-response", body="${[0.0 / 0.0]}"), 403),

@@ -82,7 +82,7 @@ class CustomResponse(ActionConfig):
     def act(self, scene: Scene) -> Effect:
         """Ends it."""
         body = scene.fill(self.body)
-        headers = {name: scene.fill(value) for name, value in self.headers.items()}
+        headers = {name: scene.field(value) for name, value in self.headers.items()}
         if body:
             headers.setdefault("content-type", media_type(body))
         # https://ngrok.com/docs/gateway/traffic-policy/actions/custom-response: the response phase is still run.

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StrictBool, StrictInt
 
+from portico.policy.effects import CONTROLS
 from portico.policy.expressions import regex_fault
 from portico.policy.functions.addresses import network
 from portico.policy.template import Template, parse_template
@@ -57,6 +58,12 @@ def _header(value: Any) -> str:
     return name
 
 
+def _field(template: Template) -> Template:
+    if any(isinstance(part, str) and CONTROLS.search(part) for part in template.parts):
+        raise ValueError("has a control character or a line break, which a header cannot have")
+    return template
+
+
 def _regex(template: Template) -> Template:
     if template.literal is not None and (reason := regex_fault(template.literal)):
         raise ValueError(reason)
@@ -71,6 +78,12 @@ def as_python(pattern: str) -> str:
 def _cidr(template: Template) -> Template:
     if template.literal is not None and network(template.literal) is None:
         raise ValueError("is neither an address nor a network such as 10.0.0.0/8")
+    return template
+
+
+def _address(template: Template) -> Template:
+    if template.literal is not None and not template.literal.startswith(("http://", "https://")):
+        raise ValueError("must be an http or https URL")
     return template
 
 
@@ -104,10 +117,12 @@ Text = Annotated[str, BeforeValidator(text)]
 Whole = StrictInt
 Switch = StrictBool
 Interpolated = Annotated[Template, PlainValidator(_template)]
+Address = Annotated[Template, PlainValidator(_template), AfterValidator(_address)]
 Secret = Annotated[Template, PlainValidator(_secret)]
 Regex = Annotated[Template, PlainValidator(_template), AfterValidator(_regex)]
 Cidr = Annotated[Template, PlainValidator(_template), AfterValidator(_cidr)]
 Duration = Annotated[timedelta, PlainValidator(_duration)]
 HeaderName = Annotated[str, PlainValidator(_header)]
-Headers = Annotated[Mapping[HeaderName, Interpolated], Field(max_length=10), AfterValidator(_frozen)]
+FieldValue = Annotated[Template, PlainValidator(_template), AfterValidator(_field)]
+Headers = Annotated[Mapping[HeaderName, FieldValue], Field(max_length=10), AfterValidator(_frozen)]
 TextByName = Annotated[Mapping[str, Text], AfterValidator(_frozen)]

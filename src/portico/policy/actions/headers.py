@@ -29,7 +29,7 @@ class AddHeaders(ActionConfig):
 
     def act(self, scene: Scene) -> Effect:
         """Adds them to the message of this phase."""
-        added = {name: scene.fill(value) for name, value in self.headers.items()}
+        added = {name: scene.field(value) for name, value in self.headers.items()}
         for name, value in added.items():
             before = [] if name == "host" else scene.headers.get(name, [])
             scene.headers[name] = [*before, value]

@@ -8,15 +8,9 @@ from pydantic import AfterValidator, Field
 
 from portico.policy import phases
 from portico.policy.actions.action import ActionConfig, Compared, Fields, Likeness
-from portico.policy.actions.fields import Duration, Headers, Interpolated, Text, Whole, between, no_headers
+from portico.policy.actions.fields import Address, Duration, Headers, Interpolated, Text, Whole, between, no_headers
 from portico.policy.effects import Effect, Scene
 from portico.policy.template import Template, parse_template
-
-
-def _address(template: Template) -> Template:
-    if template.literal is not None and not template.literal.startswith(("http://", "https://")):
-        raise ValueError("must be an http or https URL")
-    return template
 
 
 def _at_most(template: Template, characters: int) -> Template:
@@ -44,7 +38,7 @@ class HttpRequest(ActionConfig):
         "private ones where the edge's setting `policy_networks` opens them.",
     )
 
-    url: Annotated[Interpolated, AfterValidator(_address)] = Field(description="Where to.")
+    url: Address = Field(description="Where to.")
     method: Literal["GET", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"] = Field(default="GET", description="Method.")
     query_params: tuple[QueryParameter, ...] = Field(
         default=(), max_length=32, description="Parameters to append (`key`, `value`), 32 at most."

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from portico.policy.actions.action import ActionConfig, Compared, Fields, Likeness
-from portico.policy.actions.fields import Interpolated
+from portico.policy.actions.fields import Address, Interpolated
 from portico.policy.effects import Effect, End, Ending, Scene
 from portico.policy.phases import Phase
 from portico.policy.template import parse_template
@@ -63,7 +63,7 @@ class Identification(Fields):
 class Sources(Fields):
     """Where keys come from."""
 
-    additional_jkus: tuple[Interpolated, ...] = Field(min_length=1, description="URLs of key sets (JWKS).")
+    additional_jkus: tuple[Address, ...] = Field(min_length=1, description="URLs of key sets (JWKS).")
 
 
 class Key(Fields):

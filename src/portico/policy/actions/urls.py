@@ -15,6 +15,8 @@ from portico.policy.phases import Phase
 from portico.policy.request import url_values
 from portico.policy.template import Template
 
+_NO_GRAPHIC: Final = re.compile(r"[\x00-\x20\x7f]")
+"""What would end a request's line, or the word of it that is the URL."""
 _PATTERNS: Final = (
     "In a `from` with `${}` all else is plain text (a backslash before each sign), and what `${}` gives stands for "
     "itself; without `${}` it is any RE2 but scripts of Unicode."
@@ -75,7 +77,7 @@ def _changed(frm: Template | None, to: Template, scene: Scene) -> tuple[str, str
         (scene.fill(to), [before]) if frm is None else replaced(pattern(frm, scene), scene.fill(to), before)
     )
     try:
-        after = urllib.parse.urljoin(before, after)
+        after = urllib.parse.urljoin(before, _NO_GRAPHIC.sub(lambda found: f"%{ord(found[0]):02X}", after))
         url_values(after)
     except ValueError:
         raise UnfilledError(f"{after[:200]} is no URL") from None
@@ -105,7 +107,7 @@ class Redirect(ActionConfig):
         scene.result("redirect", {"matches": matches, "url": after})
         if before == after:
             return Effect("the URL stays as it is")
-        headers = {name: scene.fill(value) for name, value in self.headers.items()}
+        headers = {name: scene.field(value) for name, value in self.headers.items()}
         return Effect("redirects", Ending(End.RESPONSE, self.status_code, {**headers, "location": after}))
 
 

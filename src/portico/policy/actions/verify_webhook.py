@@ -9,6 +9,7 @@ from portico.policy.actions.action import ActionConfig, Compared, Likeness
 from portico.policy.actions.fields import Secret, Switch, Text
 from portico.policy.effects import Effect, Scene
 from portico.policy.phases import Phase
+from portico.policy.template import Template
 
 _NAMES: Final = """
     aftership airship alchemy autodesk bitbucket bolt box brex buildkite calendly castle chargify circleci clearbit
@@ -28,6 +29,12 @@ def _provider(value: str) -> str:
     return value
 
 
+def _there(secret: Template) -> Template:
+    if secret.literal == "":
+        raise ValueError("must not be empty: anybody could sign with it")
+    return secret
+
+
 class VerifyWebhook(ActionConfig):
     """Lets webhooks in that their sender has signed."""
 
@@ -39,7 +46,7 @@ class VerifyWebhook(ActionConfig):
     )
 
     provider: Annotated[Text, AfterValidator(_provider)] = Field(description="Who sends.")
-    secret: Secret = Field(description="What the sender signs with.")
+    secret: Annotated[Secret, AfterValidator(_there)] = Field(description="What the sender signs with.")
     enforce: Switch = Field(default=True, description="`false`: only look, and leave the finding to later rules.")
 
     def stops(self) -> bool:

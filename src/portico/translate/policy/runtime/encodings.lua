@@ -205,6 +205,11 @@ function percent.encode(text)
   return (text:gsub("[^%w_.~-]", escaped))
 end
 
+--- White space and controls alone: what would end a request's line, or the word of it that is the URL.
+function percent.graphic(text)
+  return (text:gsub("[%z\1-\32\127]", escaped))
+end
+
 --- What is no escape stays as it is.
 function percent.bytes(text)
   return (text:gsub("%%(%x%x)", function(digits)

@@ -65,6 +65,13 @@ function Visit:text(value)
   return value
 end
 
+--- The value of a header. What could end its line, and begin one of the visitor's, is a failure (RFC 9110 5.5).
+function Visit:field(value)
+  local text = self:text(value)
+  if text:find("[%z\1-\8\10-\31\127]") then P.fail("a header has no control characters") end
+  return text
+end
+
 P.var["vars"] = function(visit) return visit.vars end
 
 local function metadata(handle)

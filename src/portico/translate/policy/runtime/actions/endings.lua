@@ -22,7 +22,7 @@ P.action["custom-response"] = function(visit, action)
   local body = visit:text(action.body)
   local headers, typed = {}, false
   for _, pair in ipairs(action.headers) do
-    headers[#headers + 1] = {pair[1], visit:text(pair[2])}
+    headers[#headers + 1] = {pair[1], visit:field(pair[2])}
     typed = typed or pair[1] == "content-type"
   end
   if not typed and body ~= "" then headers[#headers + 1] = {"content-type", media_type(body)} end

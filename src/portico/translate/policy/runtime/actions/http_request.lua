@@ -11,7 +11,7 @@ end
 
 local function headers_of(visit, given)
   local map = P.Map.new()
-  for _, pair in ipairs(given) do P.Map.set(map, pair[1], visit:text(pair[2])) end
+  for _, pair in ipairs(given) do P.Map.set(map, pair[1], visit:field(pair[2])) end
   return map
 end
 

@@ -8,7 +8,7 @@ end
 
 P.action["add-headers"] = function(visit, action)
   local added = {}
-  for i, pair in ipairs(action.headers) do added[i] = {pair[1], visit:text(pair[2])} end
+  for i, pair in ipairs(action.headers) do added[i] = {pair[1], visit:field(pair[2])} end
   local fields = visit.handle:headers()
   for _, pair in ipairs(added) do
     local name = field_name(visit, pair[1])

@@ -8,7 +8,7 @@ local function changed(visit, action)
     local pattern = type(action.from) == "function" and P.regex.text(action.from(visit)) or action.from
     after, matches = P.regex.replace(pattern, before, after)
   end
-  after = P.url.join(before, after)
+  after = P.url.join(before, P.percent.graphic(after))
   if not after or not P.url.values(after) then P.fail("what comes of it is no URL") end
   return before, after, matches
 end
@@ -18,7 +18,7 @@ P.action["redirect"] = function(visit, action)
   visit:leave("redirect", {{"matches", matches}, {"url", after}})
   if before == after then return false end
   local headers = {}
-  for _, pair in ipairs(action.headers) do headers[pair[1]] = visit:text(pair[2]) end
+  for _, pair in ipairs(action.headers) do headers[pair[1]] = visit:field(pair[2]) end
   headers["location"] = after
   P.respond(visit, action.status, headers, "", true)
   return true

@@ -37,11 +37,15 @@ local function in_time(visit, action, timestamp)
   return seconds and math.abs(visit.handle:timestamp() / 1000 - seconds) <= action.tolerance
 end
 
+local NO_SECRET = "the secret is empty, or not in the form that the sender gives it: anybody could sign with it"
+
 local function key_of(form, secret)
   local prefix = form.secret_base64
   if prefix == "" then return secret end
   if secret:sub(1, #prefix) == prefix then secret = secret:sub(#prefix + 1) end
-  return P.base64.decode(secret) or ""
+  local key = P.base64.decode(secret) or ""
+  if key == "" then P.fail(NO_SECRET) end
+  return key
 end
 
 local function signed_text(visit, form, timestamp, body)
@@ -77,6 +81,7 @@ end
 
 P.action["verify-webhook"] = function(visit, action)
   local secret, verified = visit:text(action.secret), nil
+  if secret == "" then P.fail(NO_SECRET) end
   if action.token then
     verified = P.same(visit.handle:headers():get(action.token) or "", secret)
   else
