@@ -1,5 +1,6 @@
 """`portico` as a process: its log lines, and a terminal for its screen."""
 
+import codecs
 import contextlib
 import fcntl
 import json
@@ -88,6 +89,7 @@ class Terminal:
         self.resize(columns, rows)
         self.attributes = termios.tcgetattr(self._keyboard)
         self.text = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a letter may come in two pieces
         environment = {key: value for key, value in edge.agent_environment.items() if key not in ("COLUMNS", "LINES")}
         # The first terminal that a session leader opens becomes its controlling one, which Ctrl-C needs.
         on_terminal = 'terminal=$1; shift; exec "$@" <"$terminal" >"$terminal" 2>&1'
@@ -107,14 +109,14 @@ class Terminal:
         while wanted not in fresh:
             if not select.select([self._screen], [], [], PATIENCE)[0]:
                 raise AssertionError(f"no {wanted!r} in {fresh!r}")
-            fresh += os.read(self._screen, 65_536).decode("utf-8", "replace")
+            fresh += self._decoder.decode(os.read(self._screen, 65_536))
         self.text += fresh
         return fresh
 
     def drain(self) -> None:
         """Take what is left to read of a program that has ended."""
         while select.select([self._screen], [], [], 0)[0]:
-            self.text += os.read(self._screen, 65_536).decode("utf-8", "replace")
+            self.text += self._decoder.decode(os.read(self._screen, 65_536))
 
     def press(self, keys: bytes) -> None:
         """Type."""
