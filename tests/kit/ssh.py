@@ -14,7 +14,7 @@ import pytest
 from kit.edge import RunningEdge
 from kit.visit import visit
 
-PATIENCE = 30
+PATIENCE = 60
 
 
 class Ssh:
