@@ -212,7 +212,7 @@ def test_an_agent_can_be_stopped(client: OfficialClient, edge: RunningEdge, serv
         (endpoint,) = client("endpoints", "list", url=[agent.url()])
         client("tunnel_sessions", "stop", id=endpoint["tunnel_session"]["id"])
         assert agent.process.wait(PATIENCE) == 0
-    assert client("endpoints", "list", url=[endpoint["url"]]) == []
+    eventually(lambda: client("endpoints", "list", url=[endpoint["url"]]) == [])
 
 
 def test_an_uploaded_certificate_is_served_at_once_and_no_open_connection_notices(
