@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import ssl
+import struct
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -34,6 +35,7 @@ from kit.ports import free_port
 from portico.envoy.publication import EnvoyUnavailable, ResourceRejected
 from portico.translate.resource import CLUSTER, ENDPOINTS, FILTER_CHAIN, LISTENER, SCOPE, SECRET, Resource
 
+PING, GOAWAY = 6, 7
 TLS_INSPECTOR = {
     "name": "tls",
     "typed_config": {"@type": f"{URL}envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"},
@@ -109,6 +111,19 @@ class TestPublish:
         assert (await http_get(http, "a.test"))[0] == 200
         await rig.ads.publish([Resource(ENDPOINTS, "eds", {"cluster_name": "eds"})])
         assert (await http_get(http, "a.test"))[0] == 503
+
+    async def test_an_envoy_that_pings_while_there_is_no_news_stays(self, rig: Rig):
+        """Frames of HTTP/2 (RFC 9113, 6.7): empty SETTINGS, then PINGs, each of which is acknowledged."""
+        reader, writer = await asyncio.open_unix_connection(rig.ads_socket)
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+        for number in range(10):
+            writer.write(bytes((0, 0, 8, PING, 0, 0, 0, 0, 0)) + number.to_bytes(8))
+            kind, acknowledged = None, 0
+            while (kind, acknowledged) != (PING, 1):
+                length, kind, acknowledged = struct.unpack("!IBB", b"\0" + await reader.readexactly(5))
+                payload = (await reader.readexactly(4 + length))[4:]
+                assert kind != GOAWAY, payload
+        writer.close()
 
     async def test_no_envoy_is_told_after_the_timeout_and_gets_it_later(self, run_dir):
         rig = Rig(run_dir)

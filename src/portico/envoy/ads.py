@@ -24,6 +24,13 @@ log = logging.getLogger(__name__)
 _SERVICE: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _REQUEST: Final = "envoy.service.discovery.v3.DeltaDiscoveryRequest"
 _STOP_GRACE: Final = 0.2
+_UNLIMITED: Final = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # Envoy pings each 30 seconds (bootstrap.py). Where there is no other news, gRPC would call that too many and end
+    # the connection every few minutes, and Envoy ask for everything again.
+    ("grpc.http2.max_ping_strikes", 0),
+)
 
 
 class AdsServer:
@@ -57,8 +64,7 @@ class AdsServer:
         self._socket_path.unlink(missing_ok=True)
         method = grpc.stream_stream_rpc_method_handler(self._stream)
         service = grpc.method_handlers_generic_handler(_SERVICE, {"DeltaAggregatedResources": method})
-        unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-        self._server = grpc.aio.server(options=unlimited)
+        self._server = grpc.aio.server(options=_UNLIMITED)
         self._server.add_generic_rpc_handlers((service,))
         self._server.add_insecure_port(f"unix:{self._socket_path}")
         await self._server.start()
