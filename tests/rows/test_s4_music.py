@@ -220,7 +220,7 @@ def test_row_4_5_nobody_says_himself_who_he_is(music: Music) -> None:
 @row(
     "4.6",
     by_hand="""
-    for i in $(seq 70); do curl -s -o /dev/null -w '%{http_code}\\n' -H "Authorization: Bearer $TOKEN" $API/search; done
+    curl -s -o /dev/null -w '%{http_code}\\n' -H "Authorization: Bearer $TOKEN" "$API/search?[1-100]"
     curl -i -u $PERSON -X DELETE $URL/playlists
     """,
 )
