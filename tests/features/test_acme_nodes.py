@@ -29,7 +29,12 @@ def test_row_1_24_two_nodes_that_share_a_store_order_each_certificate_once(tmp_p
             subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             for _ in range(2)
         ]
-        told = [node.communicate(timeout=100) for node in nodes]
+        try:
+            told = [node.communicate(timeout=100) for node in nodes]
+        finally:
+            for node in nodes:
+                node.kill()
+                node.wait()
         assert [node.returncode for node in nodes] == [0, 0], told
         assert told[0][0] == told[1][0]
         assert len(told[0][0].splitlines()) == len(hosts)
