@@ -18,6 +18,7 @@ import pytest
 import portico
 from kit.client_certificates import VisitorAuthority
 from kit.edge import RunningEdge
+from kit.polling import eventually
 from kit.visit import visit, visit_async
 from portico import PorticoError
 from portico.model.errors import (
@@ -274,4 +275,4 @@ def test_nothing_is_left_behind(port: int) -> None:
     for _ in range(3):
         portico.listen().close()
         portico.forward(port).close()
-    assert len(os.listdir("/proc/self/fd")) <= before
+    eventually(lambda: len(os.listdir("/proc/self/fd")) <= before)  # a session's end closes its socket a little later

@@ -215,7 +215,7 @@ def test_row_0_9_page_log_and_status_name_the_reason(edge: RunningEdge, name: st
             record = agent.record("upstream", "reason")
             assert (record["reason"], words in record["upstream"]) == (reason, True)
             assert words in problem(local)
-            assert seen(local)[0] == "502 Bad Gateway"
+            eventually(lambda: seen(local)[0] == "502 Bad Gateway")
         with s_server(*written(trusted.issue(**GOOD), tmp_path, "upstream"), port=port):
             assert eventually(lambda: curl(url, edge.ca).status == 200)
             assert problem(local) == ""
