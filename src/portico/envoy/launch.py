@@ -20,6 +20,8 @@ def prefix() -> list[str]:
 
 def main(parent: int, command: list[str]) -> None:
     """Ask for the signal and become the program."""
+    # Until it has a handler for it, "read the settings anew" would end it; what is ignored stays so (execve(2)).
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # it died before the call above

@@ -66,6 +66,27 @@ async def test_a_child_that_does_not_listen_is_ended(tmp_path: Path) -> None:
         os.kill(pid, 0)
 
 
+async def test_a_child_that_is_not_ready_for_it_does_not_end_when_the_settings_are_to_be_read(tmp_path: Path) -> None:
+    program = (
+        "import pathlib, time\n"
+        f"up, on = (pathlib.Path({str(tmp_path)!r}, name) for name in ('up', 'on'))\n"
+        "up.touch()\n"
+        "while not on.exists():\n"
+        "    time.sleep(0.01)\n"
+        "raise SystemExit(78)\n"
+    )
+    started: list[int] = []
+    starting = child(tmp_path, program, started)
+    running = asyncio.create_task(starting.run())
+    async with asyncio.timeout(30):
+        while not (tmp_path / "up").exists():
+            await asyncio.sleep(0.01)
+    starting.signal(signal.SIGHUP)
+    (tmp_path / "on").touch()
+    await asyncio.wait_for(running, 30)
+    assert len(started) == 1
+
+
 async def test_notices_arrive_line_by_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
     transport = await NoticeReceiver.listen(tmp_path / "notify.sock", lines.append)
