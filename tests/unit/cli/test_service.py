@@ -66,6 +66,13 @@ def test_without_a_manager_the_command_to_run_is_told(
         this_machine(own=True)
 
 
+def test_certificates_that_it_could_not_start_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "own.yml"
+    file.write_text(VALID.replace("abc", f"abc, connect_cas: {tmp_path}/none.pem"))
+    assert run(["service", "install", "--config", str(file)]) == 1
+    assert f"connect_cas: there is no file '{tmp_path}/none.pem'" in capsys.readouterr().err
+
+
 def test_the_file_s_own_log_is_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

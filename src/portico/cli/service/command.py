@@ -128,6 +128,7 @@ def _checked(config: tuple[str, ...]) -> Program:
         fix = "Run `portico config add-authtoken TOKEN`; a service sees nothing of your environment."
         raise PorticoError(AUTHTOKEN_MISSING, "the configuration file has no authtoken", fix=fix)
     setup.session()
+    setup.trust().context()
     if not setup.entries:
         fix = "Add `endpoints`; see docs/reference/agent-config.md."
         raise PorticoError(OPTION_INVALID, "the configuration has no endpoint that could be started", fix=fix)
