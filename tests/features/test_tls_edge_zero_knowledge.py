@@ -52,6 +52,7 @@ def recorded(path: Path) -> Iterator[Tape]:
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(path))
     listening.listen(64)
+    carrying: list[threading.Thread] = []
 
     def carry(source: socket.socket, target: socket.socket, kept: bytearray) -> None:
         with contextlib.suppress(OSError):
@@ -70,7 +71,8 @@ def recorded(path: Path) -> Iterator[Tape]:
                 tape.there.append(bytearray())
                 tape.back.append(bytearray())
                 for pieces in ((visitor, relay, tape.there[-1]), (relay, visitor, tape.back[-1])):
-                    threading.Thread(target=carry, args=pieces, daemon=True).start()
+                    carrying.append(threading.Thread(target=carry, args=pieces, daemon=True))
+                    carrying[-1].start()
 
     threading.Thread(target=serve, daemon=True).start()
     try:
@@ -78,6 +80,8 @@ def recorded(path: Path) -> Iterator[Tape]:
     finally:
         listening.shutdown(socket.SHUT_RDWR)
         listening.close()
+        for thread in carrying:  # what is still on its way belongs to the tape
+            thread.join(60)
         path.unlink()
         real.rename(path)
 
