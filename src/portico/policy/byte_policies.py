@@ -1,12 +1,12 @@
 """Policies of endpoints of tcp and tls: what they may have, and which of them say no more than who may connect."""
 
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_network
 
 from portico.model.endpoint import NOBODY, EndpointUrl, Networks, Scheme, both
 from portico.model.errors import NOT_SERVED, PorticoError
 from portico.policy.actions import ForwardInternal, RestrictIps, TerminateTls
 from portico.policy.document import Action, Policy, Rule
+from portico.policy.functions.addresses import network
 from portico.policy.phases import Phase
 
 
@@ -51,8 +51,7 @@ def _is_literal(config: RestrictIps) -> bool:
 
 def _networks(config: RestrictIps) -> Networks | None:
     allow, deny = (
-        tuple(str(ip_network(one.literal, strict=False)) for one in listed if one.literal)
-        for listed in (config.allow, config.deny)
+        tuple(str(network(one.literal)) for one in listed if one.literal) for listed in (config.allow, config.deny)
     )
     # Without a list of whom to let in, restrict-ips lets nobody in.
     return Networks(allow or NOBODY, deny) if config.enforce else None

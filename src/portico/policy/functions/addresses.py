@@ -14,11 +14,16 @@ _PRIVATE: Final = tuple(ipaddress.ip_network(cidr) for cidr in ("10.0.0.0/8", "1
 
 @lru_cache(1024)
 def network(cidr: str) -> Network | None:
-    """The network, whatever its host bits; an address alone is a network of one. None for what is neither."""
+    """The network, whatever its host bits; an address alone is a network of one. None for what is neither.
+
+    One of IPv4 addresses inside IPv6 is the IPv4 network, as in Go: visitors' addresses are read so, too.
+    """
     try:
-        return ipaddress.ip_network(cidr.strip(), strict=False)
+        found = ipaddress.ip_network(cidr.strip(), strict=False)
     except ValueError:
         return None
+    inner = found.network_address.ipv4_mapped if isinstance(found, ipaddress.IPv6Network) else None
+    return ipaddress.IPv4Network((inner, found.prefixlen - 96)) if inner else found
 
 
 def address(text: str) -> Address | None:

@@ -88,6 +88,18 @@ def test_in_network_is_what_explanations_say(cidr: str, ip: str) -> None:
     assert lua().function("isPrivateIp", ip) == addresses.is_private(ip)
 
 
+@pytest.mark.parametrize(
+    ("cidr", "inside"),
+    [("::ffff:127.0.0.1", True), ("::ffff:127.0.0.0/104", True), ("::ffff:0:0/96", True), ("::ffff:0:0/90", False)],
+)
+def test_a_network_of_ipv4_inside_ipv6_has_ipv4_visitors(cidr: str, inside: bool) -> None:
+    """As `Contains` of Go's net.IPNet says it; a list to deny would let them in otherwise."""
+    assert addresses.in_network("127.0.0.1", cidr) is inside
+    assert lua().function("inCidrRange", "127.0.0.1", cidr) is inside
+    matcher = lua().runtime.execute(f"local P = ... return {networks_lua([cidr])}".encode(), lua().library)
+    assert matcher[b"find"](matcher, b"127.0.0.1") == (cidr.encode() if inside else None)
+
+
 @given(
     st.lists(cidrs(), max_size=8), st.lists(FOUR | SIX | cidrs().map(lambda cidr: cidr.partition("/")[0]), min_size=3)
 )

@@ -126,7 +126,8 @@ local function length_of(text, first)
   return mask and ones(mask)
 end
 
--- The first and the last address of a network, whatever its host bits; an address alone is a network of one.
+-- The first and the last address of a network, whatever its host bits; an address alone is a network of one, and a network
+-- of IPv4 addresses inside IPv6 is that of the IPv4 addresses.
 local function network(cidr)
   local written, length = trimmed(cidr):match("^([^/]*)/?(.*)$")
   local first = bytes_of(written)
@@ -136,6 +137,9 @@ local function network(cidr)
   length = length_of(length ~= "" and length or nil, first)
   if not length then
     return nil
+  end
+  if length >= 96 and sub(first, 1, 12) == MAPPED then
+    first, length = sub(first, 13), length - 96
   end
   local whole, rest = floor(length / 8), length % 8
   if whole == #first then
