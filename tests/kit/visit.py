@@ -9,7 +9,7 @@ import httpx
 
 from kit.edge import RunningEdge
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def visit(edge: RunningEdge, url: str, path: str = "/", method: str = "GET", **request: Any) -> httpx.Response:

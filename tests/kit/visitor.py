@@ -24,7 +24,7 @@ class Visitor:
         """A keep-alive connection to the host of `url`."""
         parts = urlsplit(url)
         assert parts.hostname
-        return _Local(parts.hostname, parts.port or 443, context=self._context, timeout=30)
+        return _Local(parts.hostname, parts.port or 443, context=self._context, timeout=60)
 
     def get(self, url: str) -> tuple[int, str]:
         """Status and body of one request on a new connection."""
