@@ -140,7 +140,12 @@ AGENTS_ONLY = _code(
     421,
 )
 POLICY_DENIED = _code(20_024, "Denied by the endpoint's policy", "Ask the endpoint's owner for access.", 403)
-REQUEST_REFUSED = _code(20_025, "The request was refused", "Send a well-formed HTTP request.", 400)
+REQUEST_REFUSED = _code(
+    20_025,
+    "The request was refused",
+    "Send a well-formed HTTP request; status 413 says that its body is too large, 431 that its headers are.",
+    400,
+)
 MISDIRECTED = _code(
     20_026, "Not served on this connection", "Open a new connection to this host; its TLS rules are its own.", 421
 )
