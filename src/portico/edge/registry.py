@@ -417,7 +417,7 @@ def _endpoint(url: EndpointUrl, request: BindRequest, addresses: tuple[Address, 
     return Endpoint(
         url=url,
         addresses=addresses,
-        tls=(request.tls or EdgeTls()) if url.scheme is Scheme.HTTPS else request.tls,
+        tls=_tls(url, request),
         upstream_http=request.upstream_http,
         proxy_protocol=request.tells_visitor,
         host_header=request.host_header,
@@ -428,8 +428,15 @@ def _endpoint(url: EndpointUrl, request: BindRequest, addresses: tuple[Address, 
     )
 
 
+def _tls(url: EndpointUrl, request: BindRequest) -> EdgeTls | None:
+    """How TLS ends at the edge; None where it does not. That of https always does, whether somebody says so or not."""
+    return request.tls or EdgeTls() if url.scheme is Scheme.HTTPS else request.tls
+
+
 def _check_agreement(url: EndpointUrl, first: BindRequest, request: BindRequest) -> None:
-    for option in ("tls", "upstream_http", "host_header", "networks", "traffic_policy"):
+    if _tls(url, first) != _tls(url, request):
+        raise PorticoError(BIND_INVALID, f"the pool of {url} has another tls; all its members must agree")
+    for option in ("upstream_http", "host_header", "networks", "traffic_policy"):
         if getattr(first, option) != getattr(request, option):
             raise PorticoError(BIND_INVALID, f"the pool of {url} has another {option}; all its members must agree")
     if first.websocket_bytes != request.websocket_bytes:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from portico.edge.agent_options import bind_request
 from portico.edge.bind_request import BindRequest
 from portico.edge.cloud import Change, Cloud
 from portico.edge.naming import Naming
@@ -15,6 +16,7 @@ from portico.model.owner import Owner
 from portico.policy import served
 from portico.store.cloud_endpoints import CloudEndpoint
 from portico.store.store import Store
+from portico.tunnel.messages import Bind, BindExtra
 
 NAMING = Naming("edge.test", 8443, 8080, range(20_000, 20_010))
 ANSWER = "on_http_request:\n  - actions:\n      - type: deny\n"
@@ -111,6 +113,26 @@ def test_nobody_joins_the_pool_of_another_owner(store: Store, anna: Owner) -> No
     live = registry()
     put(cloud(live, store), kept(store, anna, pooling=True))
     assert refused(store, live, kept(store, bert, pooling=True)).message.endswith("online for another owner")
+
+
+@pytest.mark.parametrize("scheme", ["https", "http", "tls"])
+def test_an_agent_of_the_same_owner_and_policy_joins_the_pool(store: Store, anna: Owner, scheme: str) -> None:
+    answer = ANSWER if scheme != "tls" else ANSWER.replace("http_request", "tcp_connect")
+    asked = Bind(
+        proto=scheme,
+        opts={"Hostname": "www.test", "TrafficPolicy": answer},
+        extra=BindExtra(pooling_enabled=True),
+    )
+    live = registry()
+    with store.write() as unit:
+        url = EndpointUrl.parse(f"{scheme}://www.test")
+        endpoint = unit.cloud_endpoints.add(anna.id, url, answer, pooling=True)
+    put(cloud(live, store), endpoint)
+    live.add_session(Session("s1", "r0", "agent", 0, anna, "127.0.0.1"))
+    bind = live.bind("s1", bind_request(asked), "/run/1.sock", 0.0)
+    pool = live.endpoint(bind.url)
+    assert pool is not None
+    assert len(pool.addresses) == 1
 
 
 def test_internal_ones_have_the_usual_ports_and_tcp_ones_their_own_names(anna: Owner) -> None:
