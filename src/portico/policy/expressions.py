@@ -84,7 +84,7 @@ def compile_expression(text: str) -> Expression | tuple[Fault, ...]:
     return _compiled(text)
 
 
-@lru_cache(512)
+@lru_cache(2048)
 def _compiled(text: str) -> Expression | tuple[Fault, ...]:
     environment = _environment()
     try:
