@@ -5,6 +5,7 @@ with their places; whether they mean something is `check.py`'s matter.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -273,7 +274,17 @@ def _configured(
             inside = any(len(place) > len(item["loc"]) and place[: len(item["loc"])] == item["loc"] for place in places)
             if not (item["type"] == "too_short" and inside):
                 _told(reading, at, kind, item)
-        return None
+        return _sound_part(phase, path, kind, config[1], {snake(str(place[0])) for place in places if place})
+
+
+def _sound_part(
+    phase: Phase, path: KeyPath, kind: type[ActionConfig], config: Mapping[Any, Any], wrong: set[str]
+) -> Action | None:
+    """The action by its other keys, where they are enough for one: the same run is to check their expressions."""
+    rest = {key: value for key, value in config.items() if snake(str(key)) not in wrong}
+    with suppress(ValidationError):
+        return Action(phase, kind.model_validate(rest), path)
+    return None
 
 
 def _told(reading: Reading, at: KeyPath, kind: type[ActionConfig], item: Any) -> None:

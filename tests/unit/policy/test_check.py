@@ -49,6 +49,21 @@ def test_what_is_never_reached(policy: Any, unreached: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("config", "places"),
+    [
+        ({"status_code": 7, "body": "${nope}", "headers": {"a": "${req.hots}"}}, ["status_code", "body", "headers.a"]),
+        ({"statusCode": 7, "nope": 1, "body": "${req.hots}"}, ["statusCode", "nope", "body"]),
+    ],
+)
+def test_what_is_wrong_in_one_key_hides_nothing_in_another(config: dict[str, Any], places: list[str]) -> None:
+    policy = {"on_http_request": [{"actions": [{"type": "custom-response", "config": config}]}]}
+    problems = told(policy, Severity.ERROR)
+    assert len(problems) == len(places)
+    for place in places:
+        assert any(f"config.{place}" in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
     ("expression", "warned"),
     [("vars.a == 1", False), ("vars.b == 1", True), ("has(vars.b) && vars.b == 1", False), ("vars['b'] == 1", False)],
 )
