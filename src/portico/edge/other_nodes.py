@@ -30,6 +30,8 @@ from portico.store.store import Store
 
 log = logging.getLogger(__name__)
 _RETRY_SECONDS: Final = 1.0
+_REFUSED_SECONDS: Final = 5.0
+"""How often a cloud endpoint is tried again that a rule forbade here, such as while an agent has its URL."""
 _VAULTS: Final = (VaultResource.name, SecretResource.name)
 EFFECTS: Final = {
     **dict.fromkeys((UserResource.name, CredentialResource.name, SshCredentialResource.name), "credentials"),
@@ -51,6 +53,8 @@ class OtherNodes:
         self._live = live
         self._due: dict[RecordChange | None, None] = {}
         self._told = asyncio.Event()
+        self._refused: set[str] = set()
+        """Ids of cloud endpoints that are not served here."""
         self._effects: dict[str, Callable[..., Awaitable[None]]] = {
             "credentials": self._follow_credentials,
             "reservations": live.reservations_changed,
@@ -73,11 +77,13 @@ class OtherNodes:
 
     async def _work(self) -> None:
         while True:
-            await self._told.wait()
-            self._told.clear()
+            await self._news()
             due, self._due = list(self._due), {}
             try:
-                await self._follow(due)
+                if due:
+                    await self._follow(due)
+                else:
+                    await self._follow_endpoints(*self._refused)
             except PorticoError as error:  # of the store: what is due stays due
                 log.warning("changes of other nodes wait", extra={"reason": error.message})
                 self._due = dict.fromkeys([*due, *self._due])
@@ -85,6 +91,13 @@ class OtherNodes:
                 self._told.set()
             except Exception:
                 log.exception("changes of other nodes are not followed", extra={"changes": len(due)})
+
+    async def _news(self) -> None:
+        """Returns once something is due, or what is refused may be so no more."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_REFUSED_SECONDS if self._refused else None):
+                await self._told.wait()
+        self._told.clear()
 
     async def _follow(self, due: Collection[RecordChange | None]) -> None:
         changes = [change for change in due if change is not None]
@@ -129,20 +142,22 @@ class OtherNodes:
         while due := await asyncio.to_thread(self._cloud.differing, ids or None):
             due = [(ident, endpoint) for ident, endpoint in due if endpoint not in refused]
             if not due:
-                return
+                break
             for ident, endpoint in due:
                 served = self._cloud.served(ident)
                 if endpoint is not None and not await self._serve(endpoint):
                     refused.add(endpoint)
                 elif endpoint is None and served is not None:
                     await self._live.withdraw(served)
+        self._refused = (self._refused - set(ids) if ids else set()) | {endpoint.id for endpoint in refused}
 
     async def _serve(self, endpoint: CloudEndpoint) -> bool:
         try:
             await self._live.serve(endpoint)
         except PorticoError as error:
             facts = {"id": endpoint.id, "url": str(endpoint.url), "code": str(error.code), "reason": error.message}
-            log.error("another node's cloud endpoint is not served here", extra=facts)
+            if endpoint.id not in self._refused:
+                log.error("another node's cloud endpoint is not served here", extra=facts)
             return False
         return True
 

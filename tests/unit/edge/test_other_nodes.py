@@ -32,15 +32,17 @@ class RememberingLive:
 
     def __init__(self, cloud: Cloud) -> None:
         self.told: list[tuple[object, ...]] = []
-        self.refuses = False
+        self.refusals = 0
         self.failures: list[PorticoError] = []
         self._cloud = cloud
 
     async def serve(self, endpoint: CloudEndpoint) -> None:
         self.told.append(("serve", endpoint.id))
-        if self.refuses:
+        if self.refusals:
+            self.refusals -= 1
             raise PorticoError(ALREADY_ONLINE, "an agent has it")
         self._cloud.put(endpoint, self._cloud.request(endpoint))
+        self.told.append(("served", endpoint.id))
 
     async def withdraw(self, endpoint: CloudEndpoint) -> None:
         self.told.append(("withdraw", endpoint.id))
@@ -159,15 +161,33 @@ async def test_cloud_endpoints_are_served_as_the_store_has_them(here: Here, anna
     with here.store.write() as unit:
         unit.cloud_endpoints.remove(gone.id)
     told = await here.after(*(change("endpoints", one.id) for one in (gone, stays, new)), END, last=("reservations",))
-    assert told == [("withdraw", gone.id), ("serve", new.id), ("reservations",)]
+    assert told == [("withdraw", gone.id), ("serve", new.id), ("served", new.id), ("reservations",)]
     assert {url.host for url in here.registry.urls} == {"stays.example", "new.example"}
 
 
 async def test_one_that_cannot_be_served_here_is_no_hindrance(here: Here, anna: Owner) -> None:
     endpoint = kept(here, anna, "taken.example")
-    here.live.refuses = True
+    here.live.refusals = 1
     told = await here.after(change("endpoints", endpoint.id), END, last=("reservations",))
     assert told == [("serve", endpoint.id), ("reservations",)]
+
+
+async def test_it_is_tried_again_until_it_can_be(
+    here: Here, anna: Owner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("portico.edge.other_nodes._REFUSED_SECONDS", 0.01)
+    taken, gone = (kept(here, anna, f"{name}.example") for name in ("taken", "gone"))
+    here.live.refusals = 9
+    told = here.after(*(change("endpoints", one.id) for one in (taken, gone)), last=("served", taken.id))
+    work = asyncio.create_task(told)
+    while here.live.refusals > 5:
+        await asyncio.sleep(0.001)
+    with here.store.write() as unit:
+        unit.cloud_endpoints.remove(gone.id)
+    await work
+    assert [url.host for url in here.registry.urls] == ["taken.example"]
+    refused = [record for record in caplog.records if "is not served here" in record.message]
+    assert len(refused) == 2
 
 
 @pytest.mark.parametrize("told", [None, change(SETTINGS_APPLIED, "", "")])
@@ -176,7 +196,7 @@ async def test_where_anything_may_have_changed_all_is_looked_at(
 ) -> None:
     endpoint = kept(here, anna, "new.example")
     done = await here.after(told, last=("serve", endpoint.id))
-    assert done == [("reservations",), ("serve", endpoint.id)]
+    assert done[:2] == [("reservations",), ("serve", endpoint.id)]
 
 
 async def test_what_the_store_could_not_say_is_asked_again(here: Here) -> None:
