@@ -11,6 +11,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 class _Server(uvicorn.Server):
     """A web server inside a process that has its own way with signals."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Let `serve` finish what is under way and return."""
+        self.should_exit = True
+        self._ending.set()
+
+    async def main_loop(self) -> None:
+        """Wait for the end: uvicorn's own looks for it ten times a second. Each second answers get another date."""
+        while not self.should_exit:
+            await self.on_tick(0)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._ending.wait()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
@@ -45,5 +62,5 @@ async def served(app: ASGIApp, *, host: str = "", port: int = 0, uds: str | None
     try:
         yield
     finally:
-        server.should_exit = True
+        server.end()
         await task
