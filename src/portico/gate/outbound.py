@@ -10,8 +10,9 @@ import ssl
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,7 @@ _INNER: Final = "portico_inner"
 _CLASS_HEADER, _HOST_HEADER = "x-edge-class", "x-edge-host"
 """By which Envoy finds an internal endpoint (`translate/names.py`)."""
 _PORTS: Final = {"http": 80, "https": 443}
+_MOST_PORT: Final = 65_535
 
 
 class OutboundError(Exception):
@@ -59,7 +61,11 @@ class Outbound:
             context.load_verify_locations(edge_ca)
         self._transport = _Transport(reach, context, internal)
         agent = {"user-agent": f"portico/{__version__}", "accept-encoding": "identity"}
-        self._sender = httpx.AsyncClient(transport=self._transport, trust_env=False, headers=agent)
+        # What one owner's policy is given as a cookie is no other's. Only `seconds` ends a request.
+        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+        self._sender = httpx.AsyncClient(
+            transport=self._transport, trust_env=False, headers=agent, cookies=no_cookies, timeout=httpx.Timeout(None)
+        )
 
     async def send(
         self,
@@ -126,7 +132,48 @@ class Outbound:
                     seconds=time.monotonic() - started,
                 )
             redirects -= 1
+            outside = not _is_internal(request.url)
             request = response.next_request
+            if outside:  # no stranger's answer leads to what is reached by its owner's policies alone
+                request.extensions = {**request.extensions, _INNER: ""}
+
+
+class _Origin:
+    """Connections to one host."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.transport = httpx.AsyncHTTPTransport(verify=context, trust_env=False)
+        self.busy = 0
+        """Requests whose answers have not ended."""
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        self.busy += 1
+        try:
+            response = await self.transport.handle_async_request(request)
+        except BaseException:
+            self.busy -= 1
+            raise
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        response.stream = _Body(response.stream, self)
+        return response
+
+
+class _Body(httpx.AsyncByteStream):
+    """That of an answer, whose end its origin is told."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, origin: _Origin) -> None:
+        self._stream = stream
+        self._origin: _Origin | None = origin
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            yield chunk
+
+    async def aclose(self) -> None:
+        if self._origin is not None:
+            self._origin.busy -= 1
+            self._origin = None
+        await self._stream.aclose()
 
 
 class _Transport(httpx.AsyncBaseTransport):
@@ -137,18 +184,24 @@ class _Transport(httpx.AsyncBaseTransport):
 
     def __init__(self, reach: Reach, context: ssl.SSLContext, internal: str) -> None:
         self._reach = reach
-        self._internal = httpx.AsyncHTTPTransport(verify=context, uds=internal, trust_env=False) if internal else None
+        # One owner's slow services hold up no other's: Envoy bounds the connections, as it bounds the questions.
+        unbounded = httpx.Limits(max_keepalive_connections=20)
+        self._internal = (
+            httpx.AsyncHTTPTransport(verify=context, uds=internal, trust_env=False, limits=unbounded)
+            if internal
+            else None
+        )
         self._context = context
-        self._of_origins: OrderedDict[tuple[str, str, int | None], httpx.AsyncHTTPTransport] = OrderedDict()
+        self._of_origins: OrderedDict[tuple[str, bytes, int | None], _Origin] = OrderedDict()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Try the addresses in turn until one accepts."""
         url = request.url
-        if url.scheme not in ("http", "https") or not url.host:
+        if url.scheme not in ("http", "https") or not url.host or (url.port or 0) > _MOST_PORT:
             raise httpx.UnsupportedProtocol("this is no URL of http or https")
         for name in (_CLASS_HEADER, _HOST_HEADER):
             request.headers.pop(name, None)
-        if url.host.lower().rstrip(".").endswith(".internal"):
+        if _is_internal(url):
             return await self._handle_internal(request)
         failure: httpx.ConnectError | None = None
         for address in await self._addresses(url):
@@ -157,10 +210,10 @@ class _Transport(httpx.AsyncBaseTransport):
                 url.copy_with(host=address),
                 headers=request.headers,
                 stream=request.stream,
-                extensions={**request.extensions, "sni_hostname": url.host},
+                extensions={**request.extensions, "sni_hostname": url.raw_host.decode()},
             )
             try:
-                response = await (await self._of_origin(url)).handle_async_request(dialled)
+                response = await (await self._of_origin(url)).send(dialled)
             except httpx.ConnectError as error:
                 failure = error
                 continue
@@ -170,7 +223,8 @@ class _Transport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """End all connections."""
-        for transport in (*self._of_origins.values(), *([self._internal] if self._internal else [])):
+        own = [origin.transport for origin in self._of_origins.values()]
+        for transport in (*own, *([self._internal] if self._internal else [])):
             await transport.aclose()
 
     async def _handle_internal(self, request: httpx.Request) -> httpx.Response:
@@ -188,8 +242,10 @@ class _Transport(httpx.AsyncBaseTransport):
         )
 
     async def _addresses(self, url: httpx.URL) -> list[str]:
+        # The name as it is written in certificates: from the other form Python would make another name (IDNA 2003).
+        name = url.raw_host.decode()
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(url.host, url.port or 0, type=socket.SOCK_STREAM)
+            found = await asyncio.get_running_loop().getaddrinfo(name, url.port or 0, type=socket.SOCK_STREAM)
         except OSError:
             raise httpx.ConnectError("the name has no address") from None
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
@@ -198,16 +254,23 @@ class _Transport(httpx.AsyncBaseTransport):
             raise httpx.ConnectError("its address is not public, and `policy_networks` does not open it")
         return permitted
 
-    async def _of_origin(self, url: httpx.URL) -> httpx.AsyncHTTPTransport:
-        origin = (url.scheme, url.host, url.port)
-        transport = self._of_origins.pop(origin, None)
-        if transport is None:
-            transport = httpx.AsyncHTTPTransport(verify=self._context, trust_env=False)
-        self._of_origins[origin] = transport
-        if len(self._of_origins) > _MOST_ORIGINS:
-            _, oldest = self._of_origins.popitem(last=False)
-            await oldest.aclose()
-        return transport
+    async def _of_origin(self, url: httpx.URL) -> _Origin:
+        key = (url.scheme, url.raw_host, url.port)
+        origin = self._of_origins.pop(key, None) or _Origin(self._context)
+        self._of_origins[key] = origin
+        await self._forget_idle(key)
+        return origin
+
+    async def _forget_idle(self, wanted: tuple[str, bytes, int | None]) -> None:
+        """Close what nobody has used for longest, if there are too many; never what somebody waits for."""
+        excess = max(0, len(self._of_origins) - _MOST_ORIGINS)
+        idle = [key for key, origin in self._of_origins.items() if not origin.busy and key != wanted]
+        for origin in [self._of_origins.pop(key) for key in idle[:excess]]:
+            await origin.transport.aclose()
+
+
+def _is_internal(url: httpx.URL) -> bool:
+    return url.host.lower().rstrip(".").endswith(".internal")
 
 
 async def _bounded(response: httpx.Response) -> bytes:

@@ -30,13 +30,14 @@ from portico.gate.reach import Reach
         *("100.64.0.1", "224.0.0.1", "255.255.255.255", "198.18.0.1", "192.0.2.1"),
         *("::1", "::", "fe80::1", "fe80::1%eth0", "fd00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1"),
         *("64:ff9b::7f00:1", "2002:7f00:1::", "2001:0:4136:e378:8000:63bf:80ff:fffe", "2001:db8::1"),
+        *("::127.0.0.1", "::ffff:0:127.0.0.1", "64:ff9b:1::7f00:1", "fec0::1", "5f00::1"),
     ],
 )
 def test_what_is_not_public_is_not_asked(address: str) -> None:
     assert not Reach().permits(address)
 
 
-@pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1"])
+@pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"])
 def test_what_is_public_is_asked(address: str) -> None:
     assert Reach().permits(address)
 
@@ -54,9 +55,11 @@ class Service:
     def __init__(self) -> None:
         self.seen: list[dict[str, Any]] = []
         self.failures = 0
+        self.released = asyncio.Event()
 
     def app(self) -> Starlette:
         paths = {"/echo": self.echo, "/fails": self.fails, "/large": self.large, "/bomb": self.bomb, "/gzip": self.gzip}
+        paths |= {"/cookie": self.cookie, "/held": self.held}
         methods = ["GET", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"]
         routes = [Route(path, answer, methods=methods) for path, answer in paths.items()]
         return Starlette(routes=[*routes, Route("/to/{count:int}", self.to), Route("/out", self.out)])
@@ -86,7 +89,15 @@ class Service:
         return RedirectResponse(f"/to/{count - 1}" if count else "/echo")
 
     async def out(self, request: Request) -> Response:
-        return RedirectResponse("http://127.9.9.9:1/")
+        return RedirectResponse(request.query_params.get("to", "http://127.9.9.9:1/"))
+
+    async def cookie(self, request: Request) -> Response:
+        return Response("given", headers={"set-cookie": "session=of-one-owner"})
+
+    async def held(self, request: Request) -> Response:
+        self.seen.append({})
+        await self.released.wait()
+        return Response("at last")
 
 
 @pytest.fixture
@@ -173,6 +184,65 @@ async def test_a_redirect_does_not_lead_where_requests_may_not_go(gate: Any, url
     assert "not public" in (await run(gate, f"{url}/out", redirects=1))["error"]
 
 
+async def test_a_redirect_leads_to_no_internal_endpoint(tmp_path: Path, url: str) -> None:
+    """The author has named a stranger; what the stranger names is not the author's word."""
+    socket, asked = tmp_path / "internal.sock", []
+
+    async def internal(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        to = b"http://other.internal/" if b" /on " in asked[-1] else url.encode() + b"/out?to=http://db.internal/secret"
+        writer.write(b"HTTP/1.1 302 Found\r\ncontent-length: 0\r\nlocation: " + to + b"\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    outbound = Outbound(Reach((ip_network("127.0.0.1/32"),)), internal=str(socket))
+    async with await asyncio.start_unix_server(internal, str(socket)):
+        for first in (f"{url}/out?to=http://db.internal/secret", "http://db.internal/"):
+            with pytest.raises(OutboundError, match="not reached from here"):
+                await outbound.send("GET", first, redirects=3, inner="internal1-ann")
+        assert [b"secret" in one for one in asked] == [False]
+        asked.clear()
+        assert (await outbound.send("GET", "http://db.internal/on", redirects=1, inner="internal1-ann")).status == 302
+        assert len(asked) == 2
+    await outbound.close()
+
+
+async def test_a_cookie_is_nobody_elses(gate: Any, url: str) -> None:
+    assert (await run(gate, f"{url}/cookie"))["res"]["header"]["set-cookie"] == ["session=of-one-owner"]
+    assert "cookie" not in json.loads((await run(gate, f"{url}/echo"))["res"]["body"])["headers"]
+
+
+async def test_an_answer_is_waited_for_while_many_others_are_asked(gate: Any, service: Service, url: str) -> None:
+    waiting = asyncio.create_task(run(gate, f"{url}/held", seconds=30))
+    while not service.seen:
+        await asyncio.sleep(0.01)
+    for port in range(1, 70):
+        await run(gate, f"http://127.0.0.1:{port}/")
+    service.released.set()
+    assert (await waiting)["res"]["body"] == "at last"
+
+
+def test_nothing_but_the_time_that_was_given_ends_a_request() -> None:
+    request = Outbound(Reach())._request("GET", "http://example.com/", {}, b"", (), "")
+    assert set(request.extensions["timeout"].values()) == {None}
+
+
+async def test_a_name_is_looked_up_as_certificates_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """IDNA 2008 has `faß.example`; IDNA 2003, which Python's own lookup takes, makes `fass.example` of it."""
+    names: list[str | bytes | None] = []
+
+    async def lookup(host: str | bytes | None, *_: object, **__: object) -> list[Any]:
+        names.append(host)
+        raise OSError
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lookup)
+    outbound = Outbound(Reach())
+    with pytest.raises(OutboundError):
+        await outbound.send("GET", "https://faß.example/")
+    assert names == ["xn--fa-hia.example"]
+    await outbound.close()
+
+
 @pytest.mark.parametrize("path", ["/large", "/bomb"])
 async def test_large_answers_are_refused(gate: Any, url: str, path: str) -> None:
     assert "response size exceeded" in (await run(gate, f"{url}{path}"))["error"]
@@ -197,6 +267,7 @@ async def test_decodes_what_is_small(gate: Any, url: str) -> None:
             "http://",
             "http://[",
             "http://a b/",
+            "http://1.1.1.1:99999/",
         ),
     ],
 )
