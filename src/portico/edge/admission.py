@@ -65,7 +65,7 @@ class Admission:
                 AGENT_TOO_OLD, f"this edge speaks versions {', '.join(PROTOCOL_VERSIONS)} of the protocol"
             )
         owner, credential = self._holder_of(authtoken)
-        returning = bool(client_id) and hmac.compare_digest(self._cookie(client_id, owner), cookie)
+        returning = bool(client_id) and hmac.compare_digest(self._cookie(client_id, owner).encode(), cookie.encode())
         known = client_id if returning else secrets.token_hex(16)
         return Admitted(owner, credential, version, known, self._cookie(known, owner), returning)
 

@@ -132,7 +132,7 @@ class Registry:
         self._pools: dict[EndpointUrl, _Pool] = {}
         self._places: dict[str, set[EndpointUrl]] = {}
         self._holds: dict[EndpointUrl, _Hold] = {}
-        self._held_hosts: Counter[str] = Counter()
+        self._held_places: dict[str, set[EndpointUrl]] = {}
         self._session_counts: Counter[str] = Counter()
         self._bind_counts: Counter[str] = Counter()
 
@@ -183,7 +183,7 @@ class Registry:
             self._release(bind.url)
             if hold:
                 self._holds[bind.url] = _Hold(session.owner.name, now + HOLD_SECONDS, bind.request)
-                self._held_hosts[bind.url.host] += 1
+                self._held_places.setdefault(_place(bind.url), set()).add(bind.url)
             changed.append(bind.url)
         return changed
 
@@ -204,7 +204,7 @@ class Registry:
             raise PorticoError(TOO_MANY_ENDPOINTS, f"{session.owner.name} has {limit} endpoints, which is its limit")
         url = self._url_for(session, request)
         _check_tls(url, request)
-        self._check_pool(url, request, session.owner)
+        self._check_pool(url, request)
         bind_id = request.bind_id or secrets.token_hex(8)
         if (old := mine.pop(bind_id, None)) is not None:
             self._leave(old, session.owner)
@@ -287,7 +287,7 @@ class Registry:
     def serves(self, host: str) -> bool:
         """Whether some endpoint or reserved domain, live or offline, answers for `host`."""
         return any(
-            name in self._places or name in self._reserved or self._held_hosts[name] > 0 for name in candidates(host)
+            name in self._places or name in self._reserved or name in self._held_places for name in candidates(host)
         )
 
     @property
@@ -333,9 +333,8 @@ class Registry:
             url = self.naming.named(request.scheme, request.host)
         self._check_reserved(session, url)
         _check_acl(session, request, url)
-        hold = self._holds.get(url)
-        if hold is not None and hold.owner != session.owner.name:
-            raise PorticoError(ALREADY_ONLINE, f"{url} is kept for an owner whose agent lost its connection just now")
+        if request.scheme is not None:  # what labels lead to is nobody's own
+            self._check_owner(url, session.owner)
         self._release(url)
         return url
 
@@ -354,7 +353,16 @@ class Registry:
         if owner is not None and owner != session.owner.name:
             raise PorticoError(DOMAIN_RESERVED, f"{_place(url)} is reserved for somebody else")
 
-    def _check_pool(self, url: EndpointUrl, request: BindRequest, owner: Owner) -> None:
+    def _check_owner(self, url: EndpointUrl, owner: Owner) -> None:
+        """A name is one owner's at a time, whatever the scheme: his https visitors come by http first."""
+        place = _place(url)
+        for other in self._places.get(place, ()):
+            if self._sessions[self._pools[other].first.session].owner.id != owner.id:
+                raise PorticoError(ALREADY_ONLINE, f"{other} is online for another owner")
+        if any(self._holds[held].owner != owner.name for held in self._held_places.get(place, ())):
+            raise PorticoError(ALREADY_ONLINE, f"{url} is kept for an owner whose agent lost its connection just now")
+
+    def _check_pool(self, url: EndpointUrl, request: BindRequest) -> None:
         rival = self._rival(url)
         if rival is not None:
             raise PorticoError(ALREADY_ONLINE, f"{rival} is online and takes the same name")
@@ -363,8 +371,6 @@ class Registry:
             return
         first = pool.first.request
         both_pooled = first.pooling and request.pooling
-        if request.scheme is not None and self._sessions[pool.first.session].owner.id != owner.id:
-            raise PorticoError(ALREADY_ONLINE, f"{url} is online for another owner")
         if not both_pooled and request.scheme is not None:
             raise PorticoError(ALREADY_ONLINE, f"{url} is already online")
         _check_agreement(url, first, request)
@@ -377,7 +383,7 @@ class Registry:
 
     def _taken(self, url: EndpointUrl) -> bool:
         reserved = url.scheme is Scheme.TCP and url.port in self._reserved_ports
-        return reserved or url in self._pools or url in self._holds or self._rival(url) is not None
+        return reserved or url in self._pools or _place(url) in self._held_places or self._rival(url) is not None
 
     def expire_holds(self, now: float) -> None:
         """Give up the names that were kept long enough; whoever refreshes their URLs calls this first."""
@@ -386,8 +392,12 @@ class Registry:
             self._release(next(iter(self._holds)))
 
     def _release(self, url: EndpointUrl) -> None:
-        if self._holds.pop(url, None) is not None:
-            self._held_hosts[url.host] -= 1
+        if self._holds.pop(url, None) is None:
+            return
+        held = self._held_places[_place(url)]
+        held.discard(url)
+        if not held:
+            del self._held_places[_place(url)]
 
     def _admit(self, session: Session) -> None:
         self._sessions[session.id] = session

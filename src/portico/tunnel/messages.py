@@ -9,7 +9,7 @@ import struct
 from collections.abc import Mapping
 from enum import IntEnum
 from functools import cache
-from typing import ClassVar, Final, Self, get_args
+from typing import Annotated, ClassVar, Final, Self, TypeAlias, get_args
 
 import msgspec
 
@@ -17,6 +17,8 @@ from portico.tunnel.frames import ErrorCode, ProtocolError
 from portico.tunnel.json_reader import MAX_JSON, parse_object
 
 NANOSECONDS: Final = 1_000_000_000
+Int64: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""What Go's numbers are; JSON has larger ones, of which no seconds can be made."""
 
 
 class StreamKind(IntEnum):
@@ -99,9 +101,9 @@ class AuthExtra(Message, kw_only=True, frozen=True):
     user_agent: str = ""
     metadata: str = ""
     cookie: str = ""
-    heartbeat_interval: int = 10 * NANOSECONDS
+    heartbeat_interval: Int64 = 10 * NANOSECONDS
     """Nanoseconds."""
-    heartbeat_tolerance: int = 15 * NANOSECONDS
+    heartbeat_tolerance: Int64 = 15 * NANOSECONDS
     """Nanoseconds."""
     update_unsupported_error: str | None = None
     """"" where supported, a text why not, None for agents older than the question; so for the next two."""

@@ -123,6 +123,25 @@ def test_another_owner_never_joins_a_pool() -> None:
     assert endpoint.addresses == (UnixSocket("/1"),)
 
 
+def test_another_owner_takes_no_scheme_of_a_name_that_is_online() -> None:
+    """Whoever types the name comes by http first, and certificate authorities look there."""
+    registry = registry_with(session("a", ANNA), session("b", BERT))
+    registry.bind("a", HTTPS, "/1", now=0)
+    for scheme in (Scheme.HTTP, Scheme.TLS):
+        with refused(334):
+            registry.bind("b", replace(HTTPS, scheme=scheme), "/2", now=0)
+
+
+def test_the_id_of_a_strangers_bind_opens_nothing() -> None:
+    registry = registry_with(session("a", ANNA), session("b", BERT))
+    first = registry.bind("a", HTTPS, "/1", now=0)
+    with refused(334):
+        registry.bind("b", replace(HTTPS, bind_id=first.id, token=first.token), "/2", now=0)
+    endpoint = registry.endpoint(first.url)
+    assert endpoint is not None
+    assert endpoint.addresses == (UnixSocket("/1"),)
+
+
 def test_weights_and_rules_of_a_pool() -> None:
     registry = registry_with(session("s1"), session("s2"))
     url = registry.bind("s1", replace(HTTPS, pooling=True, weight=3), "/1", now=0).url
@@ -192,6 +211,25 @@ def test_a_lost_name_is_kept_for_its_owner_and_then_given_up() -> None:
     assert registry.bind("s2", HTTPS, "/3", now=11).url == url
     registry.end_session("s2", now=20)
     assert registry.bind("thief", HTTPS, "/2", now=20 + HOLD_SECONDS).url == url
+
+
+def test_a_lost_name_is_kept_in_all_its_forms() -> None:
+    tcp = BindRequest(Scheme.TCP, port=20_000)
+    registry = registry_with(session("s1"), session("thief", BERT))
+    for number, request in enumerate((HTTPS, tcp)):
+        registry.bind("s1", request, f"/{number}", now=0)
+    registry.end_session("s1", now=0)
+    others = [*(replace(HTTPS, scheme=scheme) for scheme in (Scheme.TLS, Scheme.HTTP)), replace(tcp, host="other.test")]
+    for request in others:
+        with refused(334):
+            registry.bind("thief", request, "/2", now=1)
+    assert registry.bind("thief", BindRequest(Scheme.TCP, "other.test"), "/2", now=1).url.port == 20_001
+    registry.add_session(session("s2"))
+    for number, request in enumerate((replace(HTTPS, scheme=Scheme.HTTP), HTTPS, tcp)):
+        registry.bind("s2", request, f"/s2/{number}", now=2)
+    registry.end_session("s2", now=3)
+    for number, request in enumerate(others):
+        registry.bind("thief", request, f"/9/{number}", now=3 + HOLD_SECONDS)
 
 
 def test_a_program_that_was_started_again_gets_its_name_at_once() -> None:

@@ -142,6 +142,14 @@ def test_wrong_types_are_named_without_their_value() -> None:
         Bind.from_json({"Opts": {}})
 
 
+@pytest.mark.parametrize("name", ["HeartbeatInterval", "HeartbeatTolerance"])
+def test_numbers_that_go_has_not_are_refused(name: str) -> None:
+    """No float of seconds can be made of them."""
+    for number in (10**400, -(10**400), 2**63):
+        with pytest.raises(ProtocolError, match=name):
+            Auth.from_json({"Extra": {name: number}})
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
