@@ -223,6 +223,16 @@ def test_a_cancelled_forward_goes_offline_alone(user: SshUser, edge: RunningEdge
         assert curl(stays, edge.ca).status == 200
 
 
+def test_a_client_that_leaves_is_no_fault(user: SshUser, edge: RunningEdge, service: int) -> None:
+    for _ in range(2):  # what the first one's leaving left behind is in the log before the second one has left
+        with user.ssh("-R", f"0:localhost:{service}", user.door, "http") as ssh:
+            url = ssh.url()
+            ssh.interrupt()
+            ssh.finish()
+        eventually(lambda url=url: curl(url, edge.ca).status == 404)
+    assert "never retrieved" not in edge.log.read_text()
+
+
 def test_what_is_asked_of_visitors(user: SshUser, service: int) -> None:
     tag = {"type": "add-headers", "config": {"headers": {"x-by": "policy"}}}
     policy = json.dumps({"on_http_response": [{"actions": [tag]}]})

@@ -282,13 +282,15 @@ class SshSession:
         self._log(forward, f"your upstream was not reached: {words}")
 
     def _cancel(self, name: str) -> None:
-        if not self._ended and name in self._forwards:
+        # At once: a client that goes away closes its forwards first, and has ended before a task would look.
+        if self._forwards.pop(name, None) is not None:
+            self._asked -= 1
             self._start(self._unbind(name))
 
     async def _unbind(self, name: str) -> None:
+        if self._ended:
+            return
         control = self._around.link
-        del self._forwards[name]
-        self._asked -= 1
         await control.ask(link.Unbind(id=control.next_id(), session=self.id, bind=name))
         # Only now, so that Envoy has stopped to use the socket; visitors who are connected may finish.
         bind = self.binds.pop(name, None)
