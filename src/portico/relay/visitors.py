@@ -19,7 +19,7 @@ from portico.tunnel.proxy_protocol import SIGNATURE, ProxyInfo, ProxyReader
 REASON_SECONDS: Final = 0.01
 """How long a reset stream waits for the agent's reason: a RST overtakes it on the way."""
 LINGER_SECONDS: Final = 5.0
-"""How long a visitor who got our own page may go on sending the request."""
+"""How long a visitor who got his whole answer may go on sending the request."""
 WATCH_SECONDS: Final = 60.0
 """How often a visitor who cannot be read from is looked at for having left."""
 ALONE_SECONDS: Final = 30.0
@@ -288,16 +288,24 @@ class Visitor(asyncio.Protocol):
         self._close(code)
 
     def _close(self, code: int | None) -> None:
-        """Close after what is written, or cut where a reset `code` says that bytes are missing."""
+        """Close after what is written, also where a reset `code` says that bytes are missing behind it."""
         if self._lease.http == 1 and (code is None or self._unanswered.head):
             # Envoy takes an answer that comes before its request is sent, but forgets it when a write fails: so the
             # rest of the request is read and dropped.
             self._discarding = True
             self.transport.write_eof()
             self.transport.resume_reading()
-            self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self.transport.abort)
-        elif code is None:
+            self._linger()
+        else:
             self.transport.close()
+
+    def _linger(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._leave)
+
+    def _leave(self) -> None:
+        """Close, unless a visitor who pauses has yet to take some of the answer."""
+        if self.transport.get_write_buffer_size():
+            self._linger()
         else:
             self.transport.abort()
 

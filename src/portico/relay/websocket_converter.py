@@ -347,7 +347,7 @@ class WebSocketVisitor(asyncio.Protocol):
         if closing := self._socket.close(code, reason):
             self._transport.write(closing)
             self._stop_timers()
-            self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
+            self._linger()
 
     def _refuse(self, code: ErrorCode, detail: str, *, unseen: bool = False) -> None:
         fields = [VERSION_FIELD] if code.status == 426 else []
@@ -365,7 +365,17 @@ class WebSocketVisitor(asyncio.Protocol):
             return
         self._transport.write_eof()
         self._transport.resume_reading()
-        self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
+        self._linger()
+
+    def _linger(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._leave)
+
+    def _leave(self) -> None:
+        """Close, unless a visitor who pauses has yet to take some of what was said."""
+        if self._transport.get_write_buffer_size():
+            self._linger()
+        else:
+            self._transport.abort()
 
     def _let_go(self) -> None:
         attempt, self._attempt = self._attempt, None
