@@ -154,17 +154,16 @@ class Visit(Splice):
             self.stream.write(self._tls.to_visitor())
         return super().eof_received()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def socket_lost(self, exc: Exception | None) -> None:
         """The upstream is gone.
 
         In TLS 1.3 an upstream refuses our certificate only after the handshake, when we think that we are connected.
         """
         if isinstance(exc, OSError) and not self.to_stream and not self._stream_over:
-            self._transport = None
             reason, words = explain(exc)
             self._fail(DialError(reason, f"{self.forwarder.dialer.upstream}: {words}"))
         else:
-            super().connection_lost(exc)
+            super().socket_lost(exc)
 
     # The steps before the upstream's connection.
 

@@ -289,7 +289,7 @@ class Visitor(asyncio.Protocol):
 
     def _close(self, code: int | None) -> None:
         """Close after what is written, also where a reset `code` says that bytes are missing behind it."""
-        if self._lease.http == 1 and (code is None or self._unanswered.head):
+        if self._lease.http == 1:
             # Envoy takes an answer that comes before its request is sent, but forgets it when a write fails: so the
             # rest of the request is read and dropped.
             self._discarding = True

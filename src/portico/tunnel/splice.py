@@ -1,12 +1,14 @@
 """Joins a stream and a socket: bytes, FIN and resets go through in both directions, at the speed of the slower side."""
 
 import asyncio
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, cast
 
 from portico.tunnel.frames import ErrorCode
 from portico.tunnel.handler import StreamHandler
-from portico.tunnel.transport import Stream
+from portico.tunnel.transport import READ_SIZE, Stream
 
 SOCKET_HIGH: Final = 0x10000
 """Bytes waiting in the socket's transport above which the stream gets no more credit."""
@@ -81,13 +83,20 @@ class Splice(asyncio.Protocol):
         self.stream.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is gone: so is the stream, but for what it had sent (TLS ends both ways at once)."""
-        self._transport = None
+        """The socket is gone, perhaps because writing to it failed: what it has brought still counts."""
+        transport, self._transport = self._transport, None
         self._held.clear()
+        if exc is not None and transport is not None and not self._stream_over and (rest := unread(transport)):
+            self.data_received(rest)
+        self.socket_lost(exc)
+
+    def socket_lost(self, exc: Exception | None) -> None:
+        """With the socket goes the stream, but for what it had sent (TLS ends both ways at once)."""
         if self._stream_over:
             self._close()
         elif exc is not None or not self._socket_finished:
-            self.stream.reset(ErrorCode.CANCELLED)
+            # Behind what has been written in this turn of the event loop.
+            asyncio.get_running_loop().call_soon(self.stream.reset, ErrorCode.CANCELLED)
 
     # The stream's side, called by StreamSide.
 
@@ -152,6 +161,22 @@ class Splice(asyncio.Protocol):
             self._closed = True
             if self._on_closed is not None:
                 self._on_closed(self)
+
+
+def unread(transport: asyncio.Transport) -> bytes:
+    """What a socket still has that was lost because writing failed; nothing where it speaks TLS.
+
+    Servers answer a request that is too large, say, before they have read it, and close: the reset that writing meets
+    stands behind the answer. Both event loops close the socket after `connection_lost`.
+    """
+    if transport.get_extra_info("sslcontext") is not None:
+        return b""
+    pieces = []
+    with suppress(OSError), socket.socket(fileno=socket.dup(transport.get_extra_info("socket").fileno())) as rest:
+        rest.setblocking(False)
+        while piece := rest.recv(READ_SIZE):
+            pieces.append(piece)
+    return b"".join(pieces)
 
 
 class StreamSide(StreamHandler):

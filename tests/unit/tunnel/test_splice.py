@@ -192,6 +192,21 @@ async def test_an_upstream_that_breaks_off_cuts_the_visitor(make_pair: PairMaker
     await until(lambda: len(way.closed) == 2)
 
 
+async def test_an_answer_that_stands_before_a_failing_write_still_comes(make_pair: PairMaker) -> None:
+    pair = make_pair()
+    await pair.start()
+    way = Way(pair)
+    visitor, near, far, upstream = await way.visit()
+    far.pause_socket()
+    upstream.transport.write(b"too large")
+    upstream.transport.close()
+    while not way.closed:  # each of them is a write that may fail
+        near.data_received(b"more")
+        await asyncio.sleep(0.002)
+    await until(visitor.eof.is_set)
+    assert visitor.received == len(b"too large")
+
+
 async def test_a_stream_that_ends_before_the_dial_ends_the_socket_at_once(make_pair: PairMaker) -> None:
     pair = make_pair()
     await pair.start()
