@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -69,10 +70,11 @@ def edge() -> Iterator[str]:
 def main() -> None:
     """Bring the three up, say where, and wait for Ctrl-C."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with contextlib.suppress(KeyboardInterrupt), sample_service() as port, edge() as connect_url:
+    with contextlib.suppress(KeyboardInterrupt), sample_service() as port, edge() as connect_url, ExitStack() as ending:
         ca, program = os.path.relpath(HOME / "ca.pem"), os.path.relpath(Path(sys.prefix) / "bin" / "portico")
         token = (HOME / "authtoken").read_text().strip()
         listener = portico.forward(port, authtoken=token, connect_url=connect_url, connect_cas=ca)
+        ending.callback(portico.kill)  # else it would miss the edge, and say so
         print(f"\n  {listener.url()}  ->  http://localhost:{port}\n")
         print(f"  try it:   curl --cacert {ca} {listener.url()}")
         print(f"  an agent: PORTICO_AUTHTOKEN=$(cat {HOME.name}/authtoken) \\")

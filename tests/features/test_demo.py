@@ -17,9 +17,15 @@ ROOT = Path(__file__).parents[2]
 def test_the_demo_prints_a_curl_line_that_works_and_leaves_nothing_running(tmp_path: Path) -> None:
     # A copy, because the demo keeps its files beside itself.
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    demo = subprocess.Popen(
-        [sys.executable, "examples/demo.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    with (tmp_path / "said").open("w") as said:
+        demo = subprocess.Popen(
+            [sys.executable, "examples/demo.py"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            start_new_session=True,
+        )
     try:
         assert demo.stdout is not None
         lines = []
@@ -35,6 +41,7 @@ def test_the_demo_prints_a_curl_line_that_works_and_leaves_nothing_running(tmp_p
         processes = (tmp_path / ".demo" / "processes").read_text()
         os.kill(demo.pid, signal.SIGINT)
         assert demo.wait(60) == 0
+        assert (tmp_path / "said").read_text() == ""
     finally:
         if demo.poll() is None:
             demo.kill()

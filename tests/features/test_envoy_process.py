@@ -244,6 +244,11 @@ class TestStart:
         assert caught.value.code is EDGE_NOT_READY
         assert envoy.pid is None
 
+    async def test_says_nothing_of_an_end_that_was_asked_for(self, caplog):
+        async with running_envoy():
+            caplog.clear()
+        assert [line.getMessage() for line in caplog.records if line.levelno >= logging.WARNING] == []
+
     async def test_hands_envoys_log_on(self, run_dir, caplog):
         caplog.set_level(logging.INFO)
         settings = BootstrapSettings("test", run_dir / "xds.sock")

@@ -34,6 +34,8 @@ _NOISE: Final = (
     "marked as work-in-progress",  # of the server name matcher, twice for each change of a listener
     "request size exceeds maximum",  # an error to Envoy, but every visitor's to write
 )
+_LAST_WORDS: Final = ("caught ENVOY_SIGTERM", "config stream to ads closed")
+"""Warnings of an Envoy that is stopped; of one that is to serve they are news."""
 _POLL: Final = 0.02
 _LINE_LIMIT: Final = 1 << 20
 _TUNABLES: Final = "GLIBC_TUNABLES"
@@ -281,7 +283,7 @@ class EnvoyProcess:
             if visitors is None:
                 return
             facts |= visitors
-        if any(noise in message for noise in _NOISE):
+        if any(noise in message for noise in (_NOISE if self._live else (*_NOISE, *_LAST_WORDS))):
             level = logging.DEBUG
         if message:
             envoy_log.log(level, "%s", message, extra=facts)
