@@ -82,8 +82,18 @@ def invalid(errors: Sequence[Mapping[str, Any]]) -> PorticoError:
 def _lines(errors: Iterable[Mapping[str, Any]]) -> Iterable[str]:
     for error in errors:
         place = ".".join(str(part) for part in error["loc"][1:]) or "the body"
-        text = "this field is unknown" if error["type"] == "extra_forbidden" else _sentence(error["msg"])
-        yield f"{place}: {text}"
+        yield f"{place}: {_finding(error)}"
+
+
+def _finding(error: Mapping[str, Any]) -> str:
+    match error:
+        case {"type": "extra_forbidden"}:
+            return "this field is unknown"
+        case {"type": "too_long", "ctx": {"field_type": "Value", "max_length": most}}:
+            return f"string should have at most {most} characters"  # pydantic says "items" behind a validator
+        case {"type": "too_short", "ctx": {"field_type": "Value", "min_length": least}}:
+            return f"string should have at least {least} character{'' if least == 1 else 's'}"
+    return _sentence(error["msg"])
 
 
 def _sentence(text: str) -> str:

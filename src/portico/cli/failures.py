@@ -1,6 +1,7 @@
 """How a command ends when something is wrong: one clear message with its code on standard error, and an exit status."""
 
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,8 @@ log = logging.getLogger(__name__)
 
 FAILED: Final = 1
 USAGE: Final = 2
+_INTEGER: Final = re.compile("is not a valid integer( range)?")
+"""What click says of what it cannot read as a number; a person has typed no range."""
 _USAGE_CODES: Final = (OPTION_INVALID, UPSTREAM_INVALID, URL_INVALID)
 
 
@@ -65,7 +68,7 @@ def _say_problem(error: PorticoError) -> None:
 def _usage_message(error: click.UsageError) -> str:
     if isinstance(error, click.NoSuchOption):
         return f"there is no flag {error.option_name}{_nearest(error.possibilities)}"
-    return _sentence(error.format_message())
+    return _INTEGER.sub("is not a whole number", _sentence(error.format_message()))
 
 
 def _sentence(text: str) -> str:

@@ -1,6 +1,11 @@
-"""A command group that names the nearest command when it is asked for one that it does not have."""
+"""A command group that lists its commands in whole sentences, and names the nearest to one that it does not have."""
+
+from typing import Final
 
 import click
+
+_WHOLE: Final = 1_000
+"""More characters than a sentence of help has."""
 
 
 class Group(click.Group):
@@ -17,3 +22,11 @@ class Group(click.Group):
             near = difflib.get_close_matches(args[0], names, n=1, cutoff=0.5)
             ctx.fail(f"there is no command {args[0]!r}{f'; did you mean {near[0]}?' if near else ''}")
         return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each with its first sentence in as many lines as that takes; click cuts it where the line ends."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, one.get_short_help_str(_WHOLE)) for name, one in commands if one and not one.hidden]
+            )

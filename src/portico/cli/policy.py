@@ -111,11 +111,11 @@ def _checked(file: str) -> "tuple[str, Policy, list[Problem]]":
         raise PorticoError(POLICY_EXTRA_MISSING, "expressions need the package cel-expr-python") from None
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, what: str = "the traffic policy") -> str:
     try:
         return read_text(path, POLICY_INVALID)
     except PorticoError as error:
-        fix = "Check the path of the traffic policy." if error.code is CONFIG_MISSING else None
+        fix = f"Check the path of {what}." if error.code is CONFIG_MISSING else None
         raise PorticoError(error.code, error.message, fix=fix) from None
 
 
@@ -183,7 +183,7 @@ def _pair(header: str) -> tuple[str, str]:
 
 def _facts(file: str) -> dict[str, Any]:
     try:
-        facts = json.loads(_read(Path(file).expanduser()))
+        facts = json.loads(_read(Path(file).expanduser(), "the variables (--json)"))
     except (ValueError, RecursionError):
         facts = None
     if not isinstance(facts, dict):

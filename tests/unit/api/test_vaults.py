@@ -37,6 +37,18 @@ async def test_a_value_goes_in_and_never_out(api: Api, caplog: pytest.LogCapture
     assert all(HUSH.encode() not in file.read_bytes() for file in tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ({"name": ""}, "name: string should have at least 1 character"),
+        ({"name": "v", "metadata": "x" * 5_000}, "metadata: string should have at most 4096 characters"),
+    ],
+)
+async def test_a_text_of_a_wrong_length_is_told_so(api: Api, field: dict[str, str], words: str) -> None:
+    answer = await api.send("POST", "/vaults", field)
+    assert (answer.status_code, answer.json()["msg"]) == (400, words)
+
+
 async def test_a_secret_is_shown_with_its_vault(api: Api) -> None:
     ident = await vault(api)
     made = await api.make("/vault_secrets", {"name": "s", "value": "x", "vault_name": "v"})

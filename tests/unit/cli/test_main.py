@@ -93,6 +93,13 @@ def test_completion_of_commands_and_flags() -> None:
     assert completed("portico --v") == ["--version"]
 
 
+def test_commands_are_told_in_whole_sentences() -> None:
+    said = program("config", "--help", COLUMNS="60").stdout
+    assert "tell everything that is wrong with it." in " ".join(said.split())
+    assert "..." not in said.partition("Commands:")[2]
+    assert "add-server-addr" not in said, "ngrok's old word for add-connect-url is hidden"
+
+
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
@@ -104,6 +111,7 @@ def test_completion_of_commands_and_flags() -> None:
         (SystemExit(3), 3, ""),
         (SystemExit(None), 0, ""),
         (click.ClickException("Bad."), 1, "error: bad (PORTICO_20067)\n"),
+        (click.UsageError("'x' is not a valid integer range."), 2, "error: 'x' is not a whole number (PORTICO_20067)"),
         (click.UsageError("Wrong."), 2, "error: wrong (PORTICO_20067)\n  See `portico --help`."),
     ],
 )

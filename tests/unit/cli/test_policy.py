@@ -121,6 +121,11 @@ def test_no_such_file(capfd: pytest.CaptureFixture[str]) -> None:
     assert "Check the path of the traffic policy" in capfd.readouterr().err
 
 
+def test_no_file_of_facts_is_not_told_as_no_policy(policy: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["policy", "explain", policy, "--request", "https://a.example/", "--json", "/nope.json"]) == 1
+    assert "Check the path of the variables (--json)" in capfd.readouterr().err
+
+
 def test_without_the_library_the_extra_is_named(
     policy: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -135,7 +135,9 @@ def _run_editor(path: Path) -> None:
         status = subprocess.run([*shlex.split(editor), str(path)], check=False).returncode
     except (OSError, ValueError) as error:
         raise PorticoError(
-            OPTION_INVALID, f"the editor {editor!r} cannot be started: {error}", fix="Set EDITOR."
+            OPTION_INVALID,
+            f"the editor {editor!r} cannot be started: {getattr(error, 'strerror', None) or error}",
+            fix="Set EDITOR.",
         ) from None
     if status:
         raise PorticoError(CONFIG_INVALID, f"the editor ended with status {status}", fix=_KEPT)
