@@ -56,8 +56,8 @@ def _cli() -> Iterator[str]:
         """
         # Command line
 
-        Exit status: 0 done, 1 something failed, 2 a wrong command line. Errors go to standard error, each with its
-        [code](errors.md).
+        Exit status: 0 done, 1 something failed (also a wrong setting of the edge), 2 a wrong command line. Errors go
+        to standard error, each with its [code](errors.md).
 
         The authtoken is taken from `--authtoken`, else `PORTICO_AUTHTOKEN`, else `NGROK_AUTHTOKEN`, else the
         [configuration file](agent-config.md); the edge's address from `--connect-url`, else `PORTICO_CONNECT_URL`, else
