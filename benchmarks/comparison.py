@@ -7,6 +7,7 @@
 """
 
 import statistics
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -249,10 +250,10 @@ def plot(work: dict[str, Any], contenders: Sequence[dict[str, Any]], path: Path)
         ]
         bars = axes.bar([x for x, _ in drawn], middles, width, label=each["name"], color=colour, yerr=whiskers)
         axes.bar_label(bars, [number(value) for value in middles], fontsize=6, rotation=90, padding=3)
-    axes.set_xticks(range(len(rows)), rows)
+    axes.set_xticks(range(len(rows)), [textwrap.fill(row, 18) for row in rows])
     axes.set_ylabel(f"{work['unit']} ({work['better']} is better)")
     axes.set_title(work["title"])
-    if _spread(work) > 50:
+    if _spread(work) > 30:
         axes.set_yscale("log")
     axes.margins(x=0.01, y=0.18)
     axes.spines[["top", "right"]].set_visible(False)
