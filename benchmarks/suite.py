@@ -5,6 +5,7 @@ from benchmarks import (
     endpoints,
     keep_alive,
     latency,
+    limits,
     new_connections,
     policies,
     policy_changes,
@@ -24,6 +25,7 @@ TRAFFIC: tuple[Benchmark, ...] = (
 )
 """They share one edge and its agents."""
 ALONE: tuple[Benchmark, ...] = (
+    limits.BENCHMARK,
     recovery.BENCHMARK,
     tls_handshakes.BENCHMARK,
     endpoints.BENCHMARK,
@@ -31,5 +33,5 @@ ALONE: tuple[Benchmark, ...] = (
     policies.BENCHMARK,
     policy_changes.BENCHMARK,
 )
-"""Each starts an edge for itself."""
+"""Each starts what it needs for itself."""
 SUITE = (*TRAFFIC, *ALONE)
