@@ -163,7 +163,7 @@ async def _body(request: Request) -> dict[str, Any]:
         raise HTTPException(415, "send application/json")
     try:
         body = await request.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         raise HTTPException(400, "the body is not JSON") from None
     if not isinstance(body, dict):
         raise HTTPException(400, "the body is not a JSON object")

@@ -173,6 +173,12 @@ async def test_a_replay_to_a_dead_upstream(
         ("GET", "/api/nothing", {}, 404),
         ("POST", "/api/requests/http", {"content": "{}"}, 415),
         ("POST", "/api/requests/http", {"content": "{", "headers": {"content-type": "application/json"}}, 400),
+        (
+            "POST",
+            "/api/requests/http",
+            {"content": "[" * 100_000, "headers": {"content-type": "application/json"}},
+            400,
+        ),
         ("POST", "/api/requests/http", {"json": []}, 400),
         ("POST", "/api/requests/http", {"json": {"id": "none"}}, 404),
         ("DELETE", "/api/tunnels/none", {}, 404),
