@@ -38,8 +38,8 @@ def bind_request(bind: Bind, minimum: TlsVersion = TlsVersion.TLS_1_2) -> BindRe
     except ProtocolError as error:
         raise PorticoError(BIND_INVALID, str(error)) from None
     scheme = _scheme(bind.proto, options)
-    written = (option_policy(options), options.traffic_policy, options.policy)
-    policy = endpoint_policy([one for one in written if one], scheme)
+    written = (options.traffic_policy, options.policy)
+    policy = endpoint_policy([one for one in written if one], scheme, option_policy(options))
     host, port = _place(scheme, options)
     _refuse_bindings(bind.extra.bindings, host)
     return BindRequest(

@@ -219,6 +219,21 @@ def test_half_a_pair_is_refused(half: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("OAuth", {"provider": "google"}, "oauth: client_id and client_secret are missing"),
+        ("OAuth", {"provider": "nix"}, "oauth: provider: must be"),
+        ("BasicAuth", {"credentials": [{"username": "ann", "cleartext_password": "x"}]}, "basic-auth: credentials[0]:"),
+    ],
+)
+def test_a_wrong_option_is_told_by_its_name_and_not_as_a_policy(option: str, value: object, said: str) -> None:
+    with pytest.raises(PorticoError) as caught:
+        request(**{option: value})
+    assert caught.value.message.startswith(said)
+    assert caught.value.fix.startswith("Correct the options for ")
+
+
+@pytest.mark.parametrize(
     ("option", "value", "word"),
     [
         ("TrafficPolicy", '{"on_http_request": [{"actions": [{"type": "owasp-crs-request"}]}]}', "traffic polic"),
