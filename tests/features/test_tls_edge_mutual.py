@@ -213,6 +213,9 @@ FORGED = [
     "ngrok_mtls_subject_cn",
     "ngrok_mtls_serial_number",
     "x_forwarded_client_cert",
+    "ngrok-mtls_subject-cn",
+    "Ngrok_Mtls-Email_Addresses",
+    "X-Forwarded_Client-Cert",
 ]
 
 

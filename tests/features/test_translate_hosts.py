@@ -116,6 +116,8 @@ async def test_upstream_sees_who_the_visitor_is_and_not_what_he_claims(edge: Tra
         "x-edge-class": "evil",
         "x-edge-host": "two.owned.test",
         "x_forwarded_for": "6.6.6.6",
+        "x-forwarded_for": "6.6.6.6",
+        "X_Real-IP": "6.6.6.6",
         "content_length": "3",
         "api_key": "kept",
     }

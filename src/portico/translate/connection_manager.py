@@ -16,6 +16,20 @@ from portico.translate.typed import ADS, Body, extension
 _AUTHORITY: Final = "%REQ(:authority)%"
 _UNTRUSTED: Final = ("x-forwarded-for", "x-forwarded-port", *visitor_certificate.HEADERS)
 """What visitors may not tell about themselves: the edge is where they arrive, and Envoy writes these anew."""
+_TOLD: Final = (
+    *("x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-forwarded-client-cert"),
+    *("x-real-ip", "content-length", "transfer-encoding", *visitor_certificate.HEADERS),
+)
+"""CGI and WSGI read `_` as `-`: with one of them anywhere, these would pass for the edge's word or the framing."""
+
+
+def _with_underscore(name: str) -> str:
+    """What matches the spellings of `name` that have one; one alternative for each place where the first may be."""
+    words = name.split("-")
+    return "|".join("-".join(words[:at]) + "_" + "[-_]".join(words[at:]) for at in range(1, len(words)))
+
+
+_MISSPELT: Final[Body] = {"safe_regex": {"regex": "|".join(map(_with_underscore, _TOLD))}}
 
 
 def connection_manager(
@@ -66,7 +80,11 @@ def _early_headers(frame: EdgeFrame, scope_class: str, asks: ClientVerification 
     return extension(
         "envoy.http.early_header_mutation.header_mutation",
         "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=[*({"remove": name} for name in (*_UNTRUSTED, *untrusted(frame))), *appends],
+        mutations=[
+            *({"remove": name} for name in (*_UNTRUSTED, *untrusted(frame))),
+            {"remove_on_match": {"key_matcher": _MISSPELT}},
+            *appends,
+        ],
     )
 
 

@@ -19,15 +19,6 @@ _REMOVED_FROM_REQUESTS: Final = (
     names.HOST_HEADER,
     slots.TOKEN_HEADER,
     "x-envoy-external-address",
-    # CGI and WSGI read `_` as `-`: these spellings would pass for the edge's word or for the message's framing.
-    "x_forwarded_for",
-    "x_forwarded_host",
-    "x_forwarded_port",
-    "x_forwarded_proto",
-    "x_real_ip",
-    "content_length",
-    "transfer_encoding",
-    "x_forwarded_client_cert",
 )
 
 

@@ -17,8 +17,8 @@ TOLD: Final = {
 }
 """Header and Envoy's format of its value; what the certificate does not say is left out."""
 
-HEADERS: Final = (_COMMON_NAME, *TOLD, *(name.replace("-", "_") for name in (_COMMON_NAME, *TOLD)))
-"""All of them, and the spellings that CGI and WSGI take for the same."""
+HEADERS: Final = (_COMMON_NAME, *TOLD)
+"""All of them."""
 
 _SCRIPT: Final = f"""\
 function envoy_on_request(handle)
