@@ -13,7 +13,8 @@ from portico.translate.typed import Body, extension
 CLOSING: Final = "5s"
 """How long a connection that ends with its answer may stand still while the rest of that answer waits to be read.
 Envoy's default of one second cuts off whoever pauses near the end of a download. More would keep visitors waiting for
-the rest of an answer that its upstream has cut: in HTTP/1.1 they see that only when the connection ends."""
+the rest of an answer that its upstream has cut: in HTTP/1.1 they see that only when the connection ends. So it is, too,
+where a WebSocket's service is the one that ends the connection: Envoy waits for the visitor's end."""
 
 
 def reading(limits: VisitorLimits) -> Body:
