@@ -10,7 +10,7 @@ help:            ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # uv installs in seconds what takes pip minutes; pip does it where there is no uv, or where only pip.conf knows the index.
-install = $(BIN)/uv pip install -q --python $(BIN)/python $(1) || $(BIN)/pip install -q $(1)
+install = $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python $(1) || $(BIN)/pip install -q $(1)
 
 $(BIN)/portico: requirements/edge.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
