@@ -36,6 +36,7 @@ demo: $(BIN)/portico   ## An edge, an agent and a sample service on this machine
 # Whole systems, most of them under faults and load, each more than half a minute.
 LONG := $(addprefix tests/features/test_,soak.py edge_survives.py pool_survives.py shared_database.py shared_limits.py \
 	visitor_limits.py gate_dex.py music.py websocket_bytes.py policy_streams.py agent_tracing.py acme_life.py \
+	acme_challenges.py acme_nodes.py settings_reload.py edge_relays.py ssh_survives.py rate_limit_workers.py \
 	benchmarks.py) tests/rows/test_s4_music.py
 
 test: $(VENV)/.dev     ## All tests but the long and the SDKs' ones; installs the programs that they drive
