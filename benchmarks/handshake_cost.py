@@ -54,7 +54,7 @@ def _log(listener: Body, _: Body) -> None:
 
 
 def _chains(listener: Body, chain: Body) -> None:
-    """Its one chain comes within the listener instead."""
+    """Without a choice of chains: this is all that it has."""
     del listener["filter_chain_matcher"], listener["fcds_config"]
     listener["filter_chains"] = [copy.deepcopy(chain)]
 
@@ -97,8 +97,8 @@ class Layer:
         address = SocketAddress("127.0.0.1", free_port())
         frame = EdgeFrame(_DOMAIN, address, None, "127.0.0.1", (), "api.sock", "x-mark", fingerprints=True)
         shared = frame_resources(frame)
-        (chain,) = (one.body for one in shared if one.name == names.EDGE_CHAIN)
         made = https_listener(frame, SniTable().with_endpoint(_ENDPOINT, frame))
+        (chain,) = (one for one in made.body["filter_chains"] if one["name"] == names.EDGE_CHAIN)
         listener = copy.deepcopy({**made.body, "name": f"layer{number}"})
         for _, strip in LAYERS[: number + 1]:
             strip(listener, dict(chain))

@@ -36,27 +36,16 @@ They end dead ones earlier, but Envoy would keep a connection for ever that has 
 none, and says so each time that it is asked."""
 
 
-def http_chains(frame: EdgeFrame) -> list[Resource]:
-    """The chains that most HTTP endpoints share; they never change, for a changed chain drains all its connections.
-
-    They come by FCDS: within the listener their size would double the time of each change of its matcher.
-    The secrets of the first are there because the listener's own `connect` chain names them too (see
-    `certificate_named`).
-    """
-    return [
-        Resource(FILTER_CHAIN, names.EDGE_CHAIN, _http_chain(frame, names.EDGE_CHAIN, edge_certificate(frame))),
-        Resource(
-            FILTER_CHAIN,
-            names.ON_DEMAND_CHAIN,
-            _http_chain(frame, names.ON_DEMAND_CHAIN, certificate_of_visitors_name()),
-        ),
-    ]
-
-
 def listener_chains(frame: EdgeFrame) -> list[Body]:
-    """The chains within the https listener, as constant. Envoy could not change it in place if there were none."""
+    """The chains that endpoints share; they never change, for a changed chain drains all its connections.
+
+    They are within the listener, for FCDS brings its chains a moment after the listener accepts: visitors who came
+    while a new Envoy took over were refused. Nor could Envoy change a listener in place that has none.
+    """
     by_sni = f"tls://%REQUESTED_SERVER_NAME%{'' if frame.https.port == 443 else f':{frame.https.port}'}"
     return [
+        _http_chain(frame, names.EDGE_CHAIN, edge_certificate(frame)),
+        _http_chain(frame, names.ON_DEMAND_CHAIN, certificate_of_visitors_name()),
         {
             **_tls(names.TLS_CHAIN, transport_socket(certificate_of_visitors_name(), _AUTOMATIC, frame)),
             "filters": [*_by_sni(), visitors_proxy(frame, "tls", names.TLS_CHAIN, by_sni, after_handshake=True)],

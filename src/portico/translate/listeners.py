@@ -6,7 +6,7 @@ from portico.model.edge import EdgeFrame, SocketAddress
 from portico.model.endpoint import NOBODY, Endpoint, Networks
 from portico.translate import limits, names
 from portico.translate.byte_policies import gate_filters, questions_listener
-from portico.translate.chains import http_chains, listener_chains, visitors_proxy
+from portico.translate.chains import listener_chains, visitors_proxy
 from portico.translate.clusters import (
     BUFFER_BYTES,
     agents_cluster,
@@ -36,7 +36,7 @@ _KEEPALIVE: Final[Body] = {"keepalive_time": 60, "keepalive_interval": 15, "keep
 
 
 def frame_resources(frame: EdgeFrame) -> list[Resource]:
-    """Published once, at start: the agents' and the API's clusters, the API's scope, the shared chains."""
+    """Published once, at start: the agents' and the API's clusters, the API's scope."""
     return [
         agents_cluster(frame),
         api_cluster(frame),
@@ -45,7 +45,6 @@ def frame_resources(frame: EdgeFrame) -> list[Resource]:
         *(challenge_clusters(frame.challenges) if frame.challenges else []),
         *([collector_cluster(frame.tracing, frame.system_authorities)] if frame.tracing else []),
         forwarding_scope(frame, names.PUBLIC, frame.api_host, names.API_CLUSTER, relayed=False),
-        *http_chains(frame),
     ]
 
 
