@@ -14,10 +14,11 @@ FILE_NAME: Final = "portico.yml"
 def default_path(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
     """The platform's own place for it. Raises PorticoError(CONFIG_MISSING) for a user without a home."""
     environ = os.environ if environ is None else environ
-    return _folder(environ, platform) / "portico" / FILE_NAME
+    return config_folder(environ, platform) / "portico" / FILE_NAME
 
 
-def _folder(environ: Mapping[str, str], platform: str) -> Path:
+def config_folder(environ: Mapping[str, str], platform: str) -> Path:
+    """Where this user's programs keep their settings. Raises PorticoError(CONFIG_MISSING) where there is no home."""
     if platform == "win32":
         local = environ.get("LOCALAPPDATA")
         return Path(local) if local else _home() / "AppData" / "Local"

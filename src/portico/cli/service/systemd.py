@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from portico.cli.config.paths import config_folder
 from portico.cli.service.manager import NAME, Program, ask
 
 _UNIT: Final = f"{NAME}.service"
@@ -38,7 +39,8 @@ class Systemd:
     @property
     def file(self) -> Path:
         """The unit."""
-        return (_user_units() if self._own else _SYSTEM) / _UNIT
+        own = config_folder(os.environ, "linux") / "systemd" / "user" if self._own else None
+        return (own or _SYSTEM) / _UNIT
 
     @property
     def hints(self) -> tuple[str, ...]:
@@ -86,11 +88,6 @@ class Systemd:
 
     def _ask(self, *words: str) -> None:
         ask(*self._systemctl, *words)
-
-
-def _user_units() -> Path:
-    chosen = Path(os.environ.get("XDG_CONFIG_HOME", ""))
-    return (chosen if chosen.is_absolute() else Path.home() / ".config") / "systemd" / "user"
 
 
 def _quoted(argument: str) -> str:
